@@ -1,0 +1,161 @@
+"""Photos for training infillers: decoded once into a file of bytes, then cropped at random.
+
+Batch k is a function of (seed, k) alone, so that a training that was interrupted sees, when it
+goes on, the very batches that it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fido.atomic import atomic_path, write_json
+from fido.noise import image_seed
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def image_files(root: Path) -> list[Path]:
+    """All image files below `root`, sorted by their path relative to it.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    found = sorted(
+        (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()),
+        key=lambda path: path.relative_to(root).as_posix(),
+    )
+    if not found:
+        raise ValueError(f"no image ({', '.join(SUFFIXES)}) below {root}; give a folder of images")
+    return found
+
+
+def split_by_name(names: Sequence[str], held_out: int) -> tuple[list[int], list[int]]:
+    """Training and validation positions: the `held_out` names of smallest sha256 are validation.
+
+    A name's side does not depend on the order of `names`, and hardly on which others are there.
+
+    Raises:
+        ValueError: If nothing would be left to train on.
+    """
+    if not 0 <= held_out < len(names):
+        raise ValueError(f"held_out must be in 0..{len(names) - 1} for {len(names)} images")
+    by_hash = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
+    return sorted(by_hash[held_out:]), sorted(by_hash[:held_out])
+
+
+def decode(path: Path, size: int) -> np.ndarray:
+    """The image as (size, size, 3) uint8 RGB: shorter side resized, centre cropped.
+
+    Resizing is bicubic with antialiasing. An image that has the size already is not resampled.
+    """
+    with Image.open(path) as file:
+        image = file.convert("RGB")
+    scale = size / min(image.size)
+    if scale != 1:
+        width, height = (max(size, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = ((side - size) // 2 for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def cached_images(root: Path | str, size: int, cache: Path | str) -> tuple[np.ndarray, list[str]]:
+    """Every image below `root` as bytes, decoded on the first call only.
+
+    Args:
+        root: Folder of images, searched with its subfolders.
+        size: Side of the stored squares in pixels.
+        cache: Folder for the decoded file; a file's name covers the images' names, lengths and
+            times and `size`, so that changed images are decoded again.
+
+    Returns:
+        (n, size, size, 3) uint8 memory map, read only, and the names relative to `root`.
+    """
+    root, cache = Path(root), Path(cache)
+    files = image_files(root)
+    names = [path.relative_to(root).as_posix() for path in files]
+    stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    key = hashlib.sha256(json.dumps([size, names, stats]).encode()).hexdigest()[:16]
+    target = cache / f"{root.name}-{size}-{key}.npy"
+    if not target.exists():
+        with atomic_path(target) as temporary:
+            images = np.lib.format.open_memmap(
+                temporary, mode="w+", dtype=np.uint8, shape=(len(files), size, size, 3)
+            )
+            for index, path in enumerate(files):
+                images[index] = decode(path, size)
+            images.flush()
+        write_json(target.with_suffix(".json"), {"root": root.name, "size": size, "names": names})
+    return np.load(target, mmap_mode="r"), names
+
+
+class RandomCrops:
+    """Endless batches of random square crops, half of them mirrored.
+
+    Every epoch is a new random order of the images; a batch may reach over two epochs.
+
+    Args:
+        images: (n, size, size, 3) uint8, for instance from `cached_images`.
+        positions: Which images to use.
+        crop: Side of the crops in pixels.
+        batch_size: Crops a batch.
+        seed: Seed of orders, places and mirrorings.
+
+    Raises:
+        ValueError: If the crops are larger than the images.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        positions: Sequence[int],
+        crop: int,
+        batch_size: int,
+        seed: int = 0,
+    ) -> None:
+        if crop > images.shape[1]:
+            raise ValueError(f"crop of {crop} px from images of {images.shape[1]} px")
+        self.images = images
+        self.positions = np.asarray(positions)
+        self.crop = crop
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def batch(self, step: int) -> Tensor:
+        """(batch_size, 3, crop, crop) float32 RGB in [0, 1]: batch number `step`."""
+        n = len(self.positions)
+        first = step * self.batch_size
+        wanted = np.arange(first, first + self.batch_size)
+        orders = {epoch: self._order(epoch) for epoch in np.unique(wanted // n).tolist()}
+        draw = np.random.default_rng(image_seed(self.seed, str(step), "crops"))
+        top, left = draw.integers(0, self.images.shape[1] - self.crop + 1, (2, self.batch_size))
+        mirrored = draw.random(self.batch_size) < 0.5
+        crops = np.empty((self.batch_size, self.crop, self.crop, 3), np.uint8)
+        for row, index in enumerate(wanted):
+            image = self.images[self.positions[orders[index // n][index % n]]]
+            part = image[top[row] : top[row] + self.crop, left[row] : left[row] + self.crop]
+            crops[row] = part[:, ::-1] if mirrored[row] else part
+        return to_float(crops)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        draw = np.random.default_rng(image_seed(self.seed, str(epoch), "order"))
+        return draw.permutation(len(self.positions))
+
+
+def centre_crops(images: np.ndarray, positions: Sequence[int], crop: int) -> Tensor:
+    """(n, 3, crop, crop) float32 RGB in [0, 1]: the middles of the images, for validation."""
+    start = (images.shape[1] - crop) // 2
+    parts = images[np.asarray(positions), start : start + crop, start : start + crop]
+    return to_float(parts)
+
+
+def to_float(images: np.ndarray) -> Tensor:
+    """(n, h, w, 3) uint8 -> (n, 3, h, w) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
