@@ -1,0 +1,3 @@
+"""fido: explain image classifiers by counterfactual infilling, and measure the explanations."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Networks to explain: one origin of weights a file, chosen by `conf/classifier/*.yaml`."""

@@ -1,0 +1,130 @@
+"""What every source of images promises, and how some of its images are selected."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from fido.data.geometry import Geometry
+from fido.data.photo import open_photo
+from fido.records import Sample
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a source, not yet read.
+
+    Attributes:
+        id: Unique in its source, safe as a file name.
+        path: The image file.
+        label: Class index of the ground truth, where known.
+        boxes: xmin, ymin, xmax, ymax of every box, where known.
+        boxes_unit: "pixel" of the file's image, or "fraction" of its sides.
+    """
+
+    id: str
+    path: Path
+    label: int | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] | None = None
+    boxes_unit: str = "pixel"
+
+
+class PhotoSource(ABC):
+    """A list of images; subclasses say which.
+
+    Args:
+        size: (h, w) that the classifier takes.
+        crop_fraction: The classifier's; see `Geometry`.
+        interpolation: The classifier's; see `Geometry`.
+        resize: "keep_aspect" or "squash"; see `Geometry`.
+        index: Position of one image, or a list of positions; None takes all.
+        limit: At most so many images, after `index` and `ids`; None takes all.
+        ids: Ids of the images to take, in this order; None takes all.
+        only_correct: Leave out images whose prediction differs from their label.
+        on_error: What an unreadable image does: "stop" the run or "skip" the image.
+
+    Raises:
+        ValueError: If an argument is not one of these.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        crop_fraction: float = 0.875,
+        interpolation: str = "bilinear",
+        resize: str = "keep_aspect",
+        index: int | Sequence[int] | None = None,
+        limit: int | None = None,
+        ids: Sequence[str] | None = None,
+        only_correct: bool = False,
+        on_error: str = "stop",
+    ) -> None:
+        if on_error not in ("stop", "skip"):
+            raise ValueError(f"data.on_error must be stop or skip, got {on_error!r}")
+        if limit is not None and limit < 1:
+            raise ValueError(f"data.limit must be 1 or more, or null for all; got {limit}")
+        self.geometry = Geometry((size[0], size[1]), resize, crop_fraction, interpolation)
+        self.index = [index] if isinstance(index, int) else index
+        self.limit = limit
+        self.ids = [ids] if isinstance(ids, str) else ids
+        self.only_correct = only_correct
+        self.on_error = on_error
+
+    @abstractmethod
+    def entries(self) -> list[Entry]:
+        """All images of the source, in a fixed order.
+
+        Raises:
+            FileNotFoundError: If the source is not where it is said to be.
+            ValueError: If its lists cannot be read.
+        """
+
+    def selected(self) -> list[Entry]:
+        """The images that `index`, `ids` and `limit` leave.
+
+        Raises:
+            ValueError: If an index or id does not exist, or nothing is left.
+        """
+        entries = self.entries()
+        if self.index is not None:
+            outside = [i for i in self.index if not -len(entries) <= i < len(entries)]
+            if outside:
+                raise ValueError(f"data.index={outside[0]}, but there are {len(entries)} images")
+            entries = [entries[i] for i in self.index]
+        if self.ids is not None:
+            known = {entry.id: entry for entry in entries}
+            missing = [wanted for wanted in self.ids if wanted not in known]
+            if missing:
+                raise ValueError(
+                    f"data.ids: no image {missing[0]!r}; the first ids are "
+                    f"{', '.join(list(known)[:5])}"
+                )
+            entries = [known[wanted] for wanted in self.ids]
+        if not entries:
+            raise ValueError("the data source holds no images")
+        return entries[: self.limit]
+
+    def load(self, entry: Entry) -> Sample:
+        """Read one image with its boxes through the source's geometry.
+
+        Raises:
+            UnreadableImageError: If the file cannot be read.
+        """
+        photo = self.open(entry)
+        boxes = None
+        if entry.boxes is not None:
+            width, height = photo.size
+            pixels = torch.tensor(entry.boxes, dtype=torch.float32).reshape(-1, 4)
+            if entry.boxes_unit == "fraction":
+                pixels = pixels * torch.tensor([width, height, width, height])
+            boxes = self.geometry.boxes(pixels, width, height)
+        return Sample(entry.id, self.geometry.image(photo), entry.label, boxes)
+
+    def open(self, entry: Entry) -> Image.Image:
+        """The RGB photo of an entry."""
+        return open_photo(entry.path)

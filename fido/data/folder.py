@@ -1,0 +1,59 @@
+"""Your own photos: a file, a pattern, or a folder."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Any
+
+from fido.data.base import Entry, PhotoSource
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+class FolderPhotos(PhotoSource):
+    """Images found under a path, without labels.
+
+    Ids are file names without suffix, with folders below the root joined by "__"; where two files
+    differ by suffix only, the suffix stays.
+
+    Args:
+        path: One image file, a pattern with wildcards, or a folder that is searched to its depths.
+        **photos: See `PhotoSource`.
+    """
+
+    def __init__(self, path: str, **photos: Any) -> None:
+        super().__init__(**photos)
+        self.path = path
+
+    def entries(self) -> list[Entry]:
+        """See `PhotoSource.entries`; sorted by path."""
+        path = Path(self.path).expanduser()
+        if path.is_file():
+            return [Entry(path.stem, path)]
+        if path.is_dir():
+            root = path
+            files = [f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()]
+        elif glob.has_magic(self.path):
+            found = [Path(f) for f in glob.glob(str(path), recursive=True)]
+            files = [f for f in found if f.is_file()]
+            root = _common_parent(files) if files else path
+        else:
+            raise FileNotFoundError(f"data.path={self.path}: no such file or folder")
+        if not files:
+            raise FileNotFoundError(f"data.path={self.path}: no image files there")
+        files.sort()
+        names = [_joined(f.relative_to(root).with_suffix("")) for f in files]
+        return [
+            Entry(name if names.count(name) == 1 else name + file.suffix.replace(".", "_"), file)
+            for name, file in zip(names, files, strict=True)
+        ]
+
+
+def _common_parent(files: list[Path]) -> Path:
+    parents = [set(f.parents) for f in files]
+    return max(set.intersection(*parents), key=lambda parent: len(parent.parts))
+
+
+def _joined(path: Path) -> str:
+    return "__".join(path.parts)

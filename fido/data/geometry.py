@@ -1,0 +1,90 @@
+"""How a photo and its boxes get to the size that a classifier takes: one transform for both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+RESIZE = ("keep_aspect", "squash")
+INTERPOLATION = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A rectangle of the photo, resized to the classifier's size in one step.
+
+    Args:
+        size: (h, w) of the result in pixels.
+        resize: "keep_aspect" takes the largest central rectangle of the result's aspect ratio,
+            shrunk by `crop_fraction`; "squash" takes the whole photo and gives up its aspect ratio.
+        crop_fraction: Share of the sides that the central crop keeps, in (0, 1]; 224 / 256 is
+            "resize the short side to 256, crop 224". Not used by "squash".
+        interpolation: "bilinear", "bicubic" or "lanczos", always antialiased.
+
+    Raises:
+        ValueError: If an argument is not one of these.
+    """
+
+    size: tuple[int, int]
+    resize: str = "keep_aspect"
+    crop_fraction: float = 0.875
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZE:
+            raise ValueError(f"data.resize must be one of {', '.join(RESIZE)}, got {self.resize!r}")
+        if not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"crop_fraction must lie in (0, 1], got {self.crop_fraction}")
+        if self.interpolation not in INTERPOLATION:
+            raise ValueError(
+                f"interpolation must be one of {', '.join(INTERPOLATION)}, "
+                f"got {self.interpolation!r}"
+            )
+
+    def rectangle(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom of the part of a (width x height) photo that is taken, in pixels."""
+        if self.resize == "squash":
+            return 0.0, 0.0, float(width), float(height)
+        h, w = self.size
+        pixels_each = min(width / w, height / h) * self.crop_fraction
+        left, top = (width - w * pixels_each) / 2, (height - h * pixels_each) / 2
+        return left, top, left + w * pixels_each, top + h * pixels_each
+
+    def image(self, photo: Image.Image) -> Tensor:
+        """An RGB photo -> (3, h, w) float32 in [0, 1]."""
+        h, w = self.size
+        resized = photo.resize(
+            (w, h),
+            INTERPOLATION[self.interpolation],
+            box=self.rectangle(*photo.size),
+        )
+        pixels = torch.from_numpy(np.array(resized, dtype=np.uint8))
+        return pixels.permute(2, 0, 1).contiguous().float().div_(255)
+
+    def boxes(self, boxes: Tensor, width: int, height: int) -> Tensor:
+        """Boxes of a (width x height) photo -> boxes of the resized image, clipped to it.
+
+        Args:
+            boxes: (n, 4) xmin, ymin, xmax, ymax in pixels of the photo.
+            width: Of the photo.
+            height: Of the photo.
+
+        Returns:
+            (m, 4) in pixels of the result, m <= n: boxes that the crop leaves under one pixel
+            wide or high are dropped.
+        """
+        left, top, right, bottom = self.rectangle(width, height)
+        h, w = self.size
+        scale = torch.tensor([w / (right - left), h / (bottom - top)]).repeat(2)
+        moved = (boxes.float() - torch.tensor([left, top, left, top])) * scale
+        moved = moved.clamp(min=torch.zeros(4), max=torch.tensor([w, h, w, h]).float())
+        sides = moved[:, 2:] - moved[:, :2]
+        return moved[(sides >= 1).all(1)]

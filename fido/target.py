@@ -1,0 +1,71 @@
+"""Which class is explained."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fido.records import Sample
+
+POLICIES = ("predicted", "label", "second")
+
+
+def class_index(name: str, class_names: Sequence[str]) -> int:
+    """The index of a class given by name, upper and lower case alike.
+
+    Raises:
+        ValueError: If no class or more than one has the name; the message lists the nearest names
+            or the indices to choose from.
+    """
+    wanted = name.casefold()
+    matches = [i for i, known in enumerate(class_names) if known.casefold() == wanted]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"class name {name!r} stands for several classes, give one of {matches}")
+    folded = {known.casefold(): known for known in class_names}
+    near = [folded[key] for key in difflib.get_close_matches(wanted, folded, n=5, cutoff=0.4)]
+    hint = f"nearest names: {', '.join(near)}" if near else "no name comes near it"
+    raise ValueError(
+        f"target={name!r} is neither one of {', '.join(POLICIES)}, a class index, nor a class "
+        f"name of this classifier; {hint}"
+    )
+
+
+def resolve_target(
+    target: str | int, sample: Sample, logits: Tensor, class_names: Sequence[str]
+) -> int:
+    """The class index that `target` means for one sample.
+
+    Args:
+        target: "predicted" (the classifier's first choice), "second" (its second), "label" (the
+            ground truth), a class index, or a class name.
+        sample: The image, for its label.
+        logits: (classes,) the classifier's answer to the image.
+        class_names: Name of every class.
+
+    Raises:
+        ValueError: If the class does not exist, or the sample has no label and one is asked for.
+    """
+    if target == "predicted":
+        return int(logits.argmax())
+    if target == "second":
+        return int(logits.topk(2).indices[1])
+    if target == "label":
+        if sample.label is None:
+            raise ValueError(
+                f"target=label, but image {sample.id!r} has no label; "
+                "use target=predicted, a class index or a class name"
+            )
+        return sample.label
+    if isinstance(target, int) or target.lstrip("-").isdigit():
+        index = int(target)
+        if not 0 <= index < len(class_names):
+            raise ValueError(
+                f"target={index} is not a class index of this classifier; "
+                f"expected 0 to {len(class_names) - 1}"
+            )
+        return index
+    return class_index(target, class_names)
