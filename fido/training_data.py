@@ -149,6 +149,22 @@ class RandomCrops:
         return draw.permutation(len(self.positions))
 
 
+class InTurn:
+    """Several streams in turn: batch k comes from stream k modulo their number.
+
+    Args:
+        streams: For instance crops of different sizes, each size with its own batch size.
+    """
+
+    def __init__(self, streams: Sequence[RandomCrops]) -> None:
+        self.streams = list(streams)
+
+    def batch(self, step: int) -> Tensor:
+        """Batch number `step`, float32 RGB in [0, 1]."""
+        turn, which = divmod(step, len(self.streams))
+        return self.streams[which].batch(turn)
+
+
 def centre_crops(images: np.ndarray, positions: Sequence[int], crop: int) -> Tensor:
     """(n, 3, crop, crop) float32 RGB in [0, 1]: the middles of the images, for validation."""
     start = (images.shape[1] - crop) // 2

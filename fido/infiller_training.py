@@ -1,0 +1,221 @@
+"""Training of a network that completes images: losses, schedule, average of weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from fido.classifiers.base import Classifier
+from fido.hole_masks import HoleMask
+from fido.noise import image_seed
+
+
+def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
+    """Mean absolute difference over dropped pixels and colours; 0 if nothing is dropped.
+
+    Args:
+        proposal: (n, 3, h, w).
+        image: (n, 3, h, w) in [0, 1].
+        keep: (n, 1, h, w), 1 keeps.
+    """
+    hole = 1 - keep
+    return ((proposal - image).abs() * hole).sum() / (3 * hole.sum()).clamp_min(1.0)
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """Learning rate at `step`, a fraction of the highest: linear rise, half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class PerceptualDistance(nn.Module):
+    """Distance between images in the first stages of a frozen EfficientNet.
+
+    Mean over taps of mean |n(phi(a)) - n(phi(b))|, n dividing every channel by its root mean
+    square over the batch of references.
+
+    Args:
+        classifier: A timm EfficientNet in its wrapper. It must not be the classifier that the
+            infiller is going to explain: fills would lean towards its evidence.
+        stages: How many stages of blocks, each a tap; three end at stride 8: texture, not objects.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, classifier: Classifier, stages: int = 3) -> None:
+        super().__init__()
+        self.register_buffer("mean", classifier.get_buffer("mean"))
+        self.register_buffer("std", classifier.get_buffer("std"))
+        network: Any = classifier.network
+        self.stem = nn.Sequential(network.conv_stem, network.bn1)
+        self.stages = nn.ModuleList(network.blocks[:stages])
+        self.requires_grad_(False).eval()
+        self.to(memory_format=torch.channels_last)
+
+    def train(self, mode: bool = True) -> PerceptualDistance:
+        """Stays in evaluation mode: the statistics of its normalisation are frozen."""
+        return super().train(False)
+
+    def taps(self, image: Tensor) -> list[Tensor]:
+        """Features after every stage, of (n, 3, h, w) RGB in [0, 1]."""
+        x = self.stem((image - self.mean) / self.std)
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+    def forward(self, image: Tensor, reference: Tensor) -> Tensor:
+        """Scalar distance; gradients reach `image` only."""
+        with torch.no_grad():
+            wanted = self.taps(reference)
+        distances = [
+            ((a - b).abs() / b.square().mean((0, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)).mean()
+            for a, b in zip(self.taps(image), wanted, strict=True)
+        ]
+        return torch.stack(distances).mean()
+
+
+class InfillerTraining(pl.LightningModule):
+    """Trains network(image, keep) -> proposal on masks of a given law.
+
+    loss = hole L1 + perceptual_weight * perceptual distance of the composed image. The images and
+    masks of a step are functions of (seed, step) alone, and the average of the weights is part of
+    the state, so that an interrupted training goes on exactly.
+
+    Args:
+        network: Maps (n, 3, h, w) images in [0, 1] and keep masks to proposals.
+        batches: From a step to its (n, 3, h, w) images in [0, 1].
+        hole_masks: Law of the training masks.
+        validation_images: (n, 3, h, w) in [0, 1], never trained on.
+        validation_masks: Laws by name; hole L1 is logged for each.
+        steps: Optimiser steps of the whole training, for the schedule.
+        perceptual: Distance for the second term, or None.
+        perceptual_weight: Its weight beside hole L1 in [0, 1] units.
+        perceptual_from: First step with the second term.
+        perceptual_every: The term is computed every so many steps with as many times its weight.
+        learning_rate: Highest learning rate of AdamW.
+        weight_decay: AdamW's decay.
+        warmup: Steps of linear rise.
+        ema_decay: Decay a step of the average of the weights.
+        seed: Seed of the masks.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        batches: Callable[[int], Tensor],
+        hole_masks: HoleMask,
+        validation_images: Tensor,
+        validation_masks: Mapping[str, HoleMask],
+        steps: int,
+        perceptual: PerceptualDistance | None = None,
+        perceptual_weight: float = 0.1,
+        perceptual_from: int = 0,
+        perceptual_every: int = 1,
+        learning_rate: float = 6e-4,
+        weight_decay: float = 1e-4,
+        warmup: int = 300,
+        ema_decay: float = 0.999,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(network).requires_grad_(False)
+        self.batches = batches
+        self.hole_masks = hole_masks
+        self.validation_images = validation_images
+        self.validation_masks = dict(validation_masks)
+        self.steps = steps
+        # In a tuple: a frozen network is neither trained nor part of the checkpoint.
+        self._perceptual = (perceptual,)
+        self.perceptual_weight = perceptual_weight
+        self.perceptual_from = perceptual_from
+        self.perceptual_every = perceptual_every
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.ema_decay = ema_decay
+        self.seed = seed
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a learning rate that depends on the step only."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, self.warmup, self.steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_fit_start(self) -> None:
+        """Brings the frozen network to the device of the trained one."""
+        for perceptual in self._perceptual:
+            if perceptual is not None:
+                perceptual.to(self.device)
+
+    def masks(self, law: HoleMask, images: Tensor, purpose: str) -> Tensor:
+        """Masks of `law` for `images`, from (seed, purpose) alone, drawn on the CPU."""
+        generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "hole_masks"))
+        n, _, h, w = images.shape
+        return law.sample(n, h, w, generator).to(images.device)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Loss of the batch of the current step; what the loader yields is not looked at."""
+        step = self.global_step
+        image = self.batches(step).to(self.device)
+        keep = self.masks(self.hole_masks, image, str(step))
+        proposal = self.network(image, keep)
+        loss = hole_l1(proposal, image, keep)
+        self.log("train/hole_l1", loss.detach(), batch_size=1)
+        perceptual = self._perceptual[0]
+        if (
+            perceptual is not None
+            and step >= self.perceptual_from
+            and step % self.perceptual_every == 0
+        ):
+            distance = perceptual(keep * image + (1 - keep) * proposal, image)
+            self.log("train/perceptual", distance.detach(), batch_size=1)
+            loss = loss + self.perceptual_weight * self.perceptual_every * distance
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the average; a short memory at first, when the weights change fast."""
+        decay = min(self.ema_decay, (1 + self.global_step) / (10 + self.global_step))
+        averages = [p.data for p in self.ema.parameters()]
+        torch._foreach_lerp_(averages, [p.data for p in self.network.parameters()], 1 - decay)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Hole L1 of the averaged weights for every law, always on the same images and masks."""
+        for name, value in self.evaluate(self.ema).items():
+            self.log(f"val/{name}", value, batch_size=1)
+
+    @torch.no_grad()
+    def evaluate(self, fill: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
+        """Hole L1 of any fill function on the validation images, by the name of the law."""
+        result = {}
+        for name, law in self.validation_masks.items():
+            keep = self.masks(law, self.validation_images, f"validation {name}")
+            total = 0.0
+            for start in range(0, len(keep), 16):
+                image = self.validation_images[start : start + 16].to(self.device)
+                kept = keep[start : start + 16].to(self.device)
+                proposal = fill(image, kept).clamp(0, 1)
+                total += float(hole_l1(proposal, image, kept) * (1 - kept).sum())
+            result[name] = total / float((1 - keep).sum().clamp_min(1.0))
+        return result

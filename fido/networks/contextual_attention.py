@@ -1,0 +1,191 @@
+"""A light inpainting network: push-pull prefill, a residual U-Net, attention over what is kept."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE = 16
+"""Sides of the input must be multiples of this many pixels."""
+
+
+def push_pull(image: Tensor, keep: Tensor) -> Tensor:
+    """Fills dropped pixels from a pyramid of averages over kept pixels.
+
+    With n = pooled image * keep and d = pooled keep at every level, coarse to fine:
+    fill = n + (1 - d) * up2(coarser fill). A level whose sides are odd ends the pyramid; where
+    nothing is kept even there, the fill is the mean of all kept pixels, or 0.5 if there are none.
+
+    Args:
+        image: (n, 3, h, w) in [0, 1]. Dropped pixels have no influence.
+        keep: (n, 1, h, w) of zeros and ones.
+
+    Returns:
+        (n, 3, h, w): kept pixels unchanged.
+
+    Source: Gortler et al. 1996 (The Lumigraph), push-pull; own weights.
+    """
+    known, kept = image * keep, keep
+    levels = [(known, kept)]
+    while not (known.shape[-2] % 2 or known.shape[-1] % 2):
+        known, kept = functional.avg_pool2d(known, 2), functional.avg_pool2d(kept, 2)
+        levels.append((known, kept))
+    total = kept.sum((2, 3), keepdim=True)
+    mean = known.sum((2, 3), keepdim=True) / total.clamp_min(1e-12)
+    fill = torch.where(total > 0, mean, 0.5).expand_as(known)
+    for known, kept in reversed(levels):
+        if fill.shape != known.shape:
+            fill = functional.interpolate(
+                fill, scale_factor=2.0, mode="bilinear", align_corners=False
+            )
+        fill = torch.addcmul(known, 1 - kept, fill)
+    return fill
+
+
+class Residual(nn.Module):
+    """x + conv(silu(conv_dilated(silu(x))))."""
+
+    def __init__(self, channels: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> the same shape."""
+        inner: Tensor = self.second(functional.silu(self.first(functional.silu(x))))
+        return x + inner
+
+
+class ContextualAttention(nn.Module):
+    """Every place copies features, coarse and fine, from places that look alike and were kept.
+
+    a = softmax over places q of (scale * cos(query_p, key_q) + log(kept_q + 1e-3)): a soft bias
+    in place of a hard validity, so that scattered masks, under which no place is wholly kept,
+    still leave keys to copy from. What is copied with these weights are values at this
+    resolution, and 2 x 2 patches of features at twice the resolution.
+
+    Args:
+        channels: Channels here.
+        fine: Channels at twice the resolution.
+        heads: Attention heads.
+
+    Source: Yu et al. 2018 (contextual attention); the soft validity and heads are our own.
+    """
+
+    def __init__(self, channels: int, fine: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+        self.out_fine = nn.Conv2d(fine, fine, 1)
+        self.log_scale = nn.Parameter(torch.full((heads, 1, 1), math.log(10.0)))
+
+    def weights(self, x: Tensor, kept: Tensor) -> Tensor:
+        """(n, heads, places, places) attention; rows sum to 1. kept: (n, 1, h, w) fractions."""
+        query = functional.normalize(self._split(self.query(x)), dim=2)
+        key = functional.normalize(self._split(self.key(x)), dim=2)
+        bias = torch.log(kept.flatten(1) + 1e-3)[:, None, None]  # (n, 1, 1, places)
+        score = query.transpose(2, 3) @ key * self.log_scale.clamp_max(4.0).exp() + bias
+        return score.softmax(-1)
+
+    def forward(self, x: Tensor, fine: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """X (n, c, h, w), fine (n, f, 2h, 2w), kept (n, 1, h, w) -> new x, copied fine features."""
+        weights = self.weights(x, kept)
+        patches = functional.pixel_unshuffle(fine, 2)
+        value = torch.cat([self._split(self.value(x)), self._split(patches)], 2)
+        copied = value @ weights.transpose(2, 3)  # (n, heads, c / heads + 4 f / heads, places)
+        n, c, h, w = x.shape
+        coarse = copied[:, :, : c // self.heads].reshape(n, -1, h, w)
+        pasted = copied[:, :, c // self.heads :].reshape(n, -1, h, w)
+        return x + self.out(coarse), self.out_fine(functional.pixel_shuffle(pasted, 2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        return x.reshape(n, self.heads, c // self.heads, h * w)
+
+
+class ContextualAttentionNet(nn.Module):
+    """Image completion in one stage; inside, nothing is larger than a quarter of the image.
+
+    The prefill and keep planes enter by 4 x 4 pixel unshuffling, so that every kept pixel is
+    seen although the first convolution works at a quarter of the resolution; the correction of
+    the prefill leaves by pixel shuffling. Attention sits at a sixteenth.
+
+    Args:
+        channels: Channels at strides 4, 8 and 16.
+        dilations: One residual block at stride 16 for each.
+        attention_after: Blocks at stride 16 before the attention.
+        heads: Attention heads.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, int, int] = (48, 96, 128),
+        dilations: tuple[int, ...] = (1, 2, 4, 1, 2),
+        attention_after: int = 3,
+        heads: int = 4,
+    ) -> None:
+        super().__init__()
+        c4, c8, c16 = channels
+        self.attention_after = attention_after
+        # 3 x 16 prefill, 16 keep, and a plane of ones that shows where zero padding begins.
+        self.stem = nn.Conv2d(4 * 16 + 1, c4, 3, padding=1)
+        self.down8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
+        self.encode8 = Residual(c8)
+        self.down16 = nn.Conv2d(c8, c16, 3, stride=2, padding=1)
+        self.middle = nn.ModuleList(Residual(c16, dilation) for dilation in dilations)
+        self.attention = ContextualAttention(c16, c8, heads)
+        self.up8 = nn.Conv2d(c16, c8, 1)
+        self.decode8 = Residual(c8)
+        self.up4 = nn.Conv2d(c8, c4, 1)
+        self.decode4 = Residual(c4)
+        self.head = nn.Conv2d(c4, 3 * 16, 3, padding=1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Keeps the variance through SiLU layers; residual branches start small, the head at 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+                module.weight.data.mul_(1.2)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        for module in self.modules():
+            if isinstance(module, Residual):
+                module.second.weight.data.mul_(0.2)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, image: Tensor, keep: Tensor) -> Tensor:
+        """Proposals for all pixels.
+
+        Args:
+            image: (n, 3, h, w) in [0, 1], sides multiples of 16. Dropped pixels have no influence.
+            keep: (n, 1, h, w) of zeros and ones, 1 keeps.
+
+        Returns:
+            (n, 3, h, w), about [0, 1], not clamped.
+        """
+        prefill = push_pull(image, keep)
+        planes = torch.cat([prefill - 0.5, keep - 0.5], 1)
+        inside = functional.pixel_unshuffle(planes, 4)
+        ones = torch.ones_like(inside[:, :1])
+        x4 = self.stem(torch.cat([inside, ones], 1))
+        x8 = self.encode8(self.down8(functional.silu(x4)))
+        x = self.down16(functional.silu(x8))
+        for block in self.middle[: self.attention_after]:
+            x = block(x)
+        x, pasted = self.attention(x, x8, functional.avg_pool2d(keep, STRIDE))
+        for block in self.middle[self.attention_after :]:
+            x = block(x)
+        y = self.decode8(x8 + pasted + up(self.up8(functional.silu(x))))
+        y = self.decode4(x4 + up(self.up4(functional.silu(y))))
+        return prefill + functional.pixel_shuffle(self.head(functional.silu(y)), 4)
+
+
+def up(x: Tensor) -> Tensor:
+    """Twice the resolution, nearest neighbour."""
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -1,0 +1,80 @@
+"""Checkpoints that survive being stopped: one file, replaced whole, written also on SIGTERM."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from safetensors.torch import save_file
+from torch import nn
+
+from fido.atomic import atomic_path
+
+
+class TrainingCheckpoint(pl.Callback):
+    """Writes `<folder>/last.ckpt` regularly, and when the training is stopped.
+
+    The same command started again goes on from there: give `resume_from()` to `Trainer.fit`.
+
+    Args:
+        folder: Where the files go.
+        every_seconds: Seconds between two checkpoints.
+        export: Attribute of the module whose weights are also written, as safetensors, or None.
+    """
+
+    def __init__(
+        self, folder: Path | str, every_seconds: float = 300.0, export: str | None = "ema"
+    ) -> None:
+        self.folder = Path(folder)
+        self.every_seconds = every_seconds
+        self.export = export
+        self._saved = time.monotonic()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint file, whether it exists or not."""
+        return self.folder / "last.ckpt"
+
+    def resume_from(self) -> Path | None:
+        """The checkpoint to go on from, or None at the first start."""
+        return self.checkpoint if self.checkpoint.exists() else None
+
+    def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Writes both files now."""
+        with atomic_path(self.checkpoint) as temporary:
+            trainer.save_checkpoint(temporary)
+        if self.export is not None:
+            network: nn.Module = getattr(module, self.export)
+            with atomic_path(self.folder / f"{self.export}.safetensors") as temporary:
+                save_file(
+                    {key: value.contiguous() for key, value in network.state_dict().items()},
+                    temporary,
+                    metadata={"step": str(trainer.global_step)},
+                )
+        self._saved = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Saves when it is time."""
+        if time.monotonic() - self._saved >= self.every_seconds:
+            self.save(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves the last state."""
+        self.save(trainer, pl_module)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Saves if somebody stopped the training; an error leaves the last good file as it is."""
+        if isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
+            self.save(trainer, pl_module)
