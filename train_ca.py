@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from fido.networks.contextual_attention import push_pull
+from fido.push_pull import push_pull
 from fido.training_checkpoint import TrainingCheckpoint
 from fido.training_data import InTurn, RandomCrops, cached_images, centre_crops, split_by_name
 
