@@ -144,9 +144,7 @@ class ConcreteMask(nn.Module):
         return torch.sigmoid((keep_logit + logistic) / self.temperature).view(-1, 1, h, w)
 
     def _to_pixels(self, cells: Tensor) -> Tensor:
-        return F.interpolate(
-            cells, self.size, mode="bilinear", align_corners=self.align_corners
-        )
+        return F.interpolate(cells, self.size, mode="bilinear", align_corners=self.align_corners)
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def image_seed(seed: int, image_id: str, purpose: str) -> int:
-    """A 63-bit seed from (seed, image id, purpose): stable over processes, machines and batch orders."""
+    """A 63-bit seed, the same in every process, on every machine and in every batch."""
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{image_id}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 

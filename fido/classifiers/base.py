@@ -36,6 +36,9 @@ class Classifier(nn.Module):
         ValueError: If an argument is out of range.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         network: nn.Module,
@@ -63,8 +66,13 @@ class Classifier(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode: batch statistics and dropout would make scores depend on the batch."""
+        """Stay in evaluation mode: batch statistics would make a score depend on its batch."""
         return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the classifier lives, and where its images must be."""
+        return self.mean.device
 
     def forward(self, image: Tensor) -> Tensor:
         """(n, 3, h, w) in [0, 1] -> (n, classes) float32 logits."""
@@ -76,12 +84,12 @@ class Classifier(nn.Module):
 
     def log_odds(self, image: Tensor, target: Tensor) -> Tensor:
         """(n,) log-odds of the target classes in nats; see `fido.scores.log_odds`."""
-        return scores.log_odds(self(image), target)
+        return scores.log_odds(self.forward(image), target)
 
     @torch.no_grad()
     def probabilities(self, image: Tensor) -> Tensor:
         """(n, classes) softmax probabilities, without gradient."""
-        return self(image).softmax(1)
+        return self.forward(image).softmax(1)
 
     def _numbered(self) -> list[str]:
         with torch.no_grad():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 
 from fido.classifiers.base import Classifier, load_state, read_state
 from fido.classifiers.imagenet_names import imagenet_names
@@ -34,7 +36,7 @@ def timm_classifier(
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         raise ValueError(f"timm has no model {name!r}; it has {', '.join(near) or 'others'}")
-    options = {} if classes is None else {"num_classes": classes}
+    options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     try:
         network = timm.create_model(name, pretrained=weights == "pretrained", **options)
     except (OSError, RuntimeError) as error:
@@ -47,7 +49,7 @@ def timm_classifier(
         ) from error
     if weights not in (None, "pretrained"):
         load_state(network, read_state(str(weights)), source=str(weights))
-    config = resolve_model_data_config(network)
+    config = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     if class_names is None and network.num_classes == 1000:
         class_names = imagenet_names()
     return Classifier(

@@ -13,9 +13,10 @@ COLUMNS = ("file", "class_index", "xmin", "ymin", "xmax", "ymax")
 
 
 class BoxedPhotos(PhotoSource):
-    """`root/images/*` with `root/boxes.csv`: file, class_index, xmin, ymin, xmax, ymax; a row a box.
+    """`root/images/*` with `root/boxes.csv`, a line a box.
 
-    Coordinates are fractions of the image's sides. Ids are file names without suffix.
+    Columns: file, class_index, xmin, ymin, xmax, ymax; coordinates are fractions of the image's
+    sides. Ids are file names without suffix.
 
     Args:
         root: The folder.
@@ -30,14 +31,18 @@ class BoxedPhotos(PhotoSource):
         """See `PhotoSource.entries`; in the order in which the CSV first names the files."""
         table = self.root / "boxes.csv"
         if not table.is_file():
-            raise FileNotFoundError(f"data.root={self.root}: expected {table} and {self.root}/images")
+            raise FileNotFoundError(
+                f"data.root={self.root}: expected {table} and {self.root}/images"
+            )
         boxes: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
         labels: dict[str, int] = {}
         with table.open(newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(lines)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
             if missing:
-                raise ValueError(f"{table}: no column {missing[0]!r}, expected {', '.join(COLUMNS)}")
+                raise ValueError(
+                    f"{table}: no column {missing[0]!r}, expected {', '.join(COLUMNS)}"
+                )
             for row in reader:
                 try:
                     corners = tuple(float(row[name]) for name in COLUMNS[2:])

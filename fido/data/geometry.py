@@ -50,7 +50,7 @@ class Geometry:
             )
 
     def rectangle(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom of the part of a (width x height) photo that is taken, in pixels."""
+        """Left, top, right, bottom of the part of a photo that is taken, in its pixels."""
         if self.resize == "squash":
             return 0.0, 0.0, float(width), float(height)
         h, w = self.size

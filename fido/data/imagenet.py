@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 from fido.data.base import Entry, PhotoSource
 
@@ -34,7 +34,7 @@ class ImageNetValidation(PhotoSource):
             raise FileNotFoundError(
                 f"data.boxes={self.boxes}: no such file; expected Kaggle's LOC_val_solution.csv"
             )
-        wnids = ImageNetInfo().label_names()
+        wnids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
         index_of = {wnid: index for index, wnid in enumerate(wnids)}
         files = {path.stem: path for path in self.root.rglob("*.JPEG")}
         with self.boxes.open(newline="", encoding="utf-8") as lines:

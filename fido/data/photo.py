@@ -13,7 +13,7 @@ class UnreadableImageError(ValueError):
 
 
 def open_photo(path: Path) -> Image.Image:
-    """Read a photo as RGB: EXIF rotation applied, transparency laid over white, 16 bits scaled to 8.
+    """Read a photo as 8-bit RGB: EXIF rotation applied, transparency laid over white.
 
     Raises:
         UnreadableImageError: If there is no such file, or it is no image or a truncated one.

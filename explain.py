@@ -1,0 +1,54 @@
+"""Explain photos: `python explain.py infiller=blur data=folder data.path=photo.jpg`."""
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from fido.atomic import write_json
+from fido.compose import build, pick_device, plain_errors, prepare_command_line, settings_of
+from fido.environment import describe_environment
+from fido.runner import Runner
+from fido.store import ResultsStore
+from fido.terminal import Terminal
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="explain")
+def main(cfg: DictConfig) -> None:
+    """Compose one run from its configuration and execute it."""
+    with plain_errors():
+        device = pick_device(cfg.device)
+        store = ResultsStore(cfg.output_dir, settings_of(cfg))
+        write_json(store.folder / "env.json", describe_environment(device))
+        terminal = Terminal()
+        classifier = build(cfg.classifier).to(device)
+        shared = {
+            "classifier": classifier,
+            "infiller": build(cfg.infiller).to(device),
+            "progress": terminal,
+            "folder": cfg.output_dir,
+            "settings": OmegaConf.to_container(cfg, resolve=True),
+            "size": classifier.size,
+            "crop_fraction": classifier.crop_fraction,
+            "interpolation": classifier.interpolation,
+        }
+        source = build(cfg.data, **shared)
+        explainer = build(cfg.explainer, **shared)
+        with build(cfg.logger, **shared) as logger, terminal:
+            runner = Runner(
+                classifier,
+                shared["infiller"],
+                explainer,
+                store,
+                cfg.target,
+                cfg.images_per_fit,
+                cfg.seed,
+                observers=(terminal, logger),
+            )
+            summary = runner.run(source)
+            write_json(store.folder / "summary.json", summary)
+            logger.summary(summary)
+        terminal.close(cfg.output_dir)
+
+
+if __name__ == "__main__":
+    prepare_command_line()
+    main()

@@ -1,0 +1,105 @@
+"""From Hydra's configuration to objects: the one place, with the scripts, that knows Hydra."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+SETTINGS = ("classifier", "infiller", "objective", "mask", "explainer", "target", "seed")
+
+
+def build(node: DictConfig, **shared: Any) -> Any:
+    """Instantiate a config leaf; what it leaves open (`???`) is filled from `shared` by name.
+
+    So the leaf itself says what it shares with the rest of the run: a classifier, an infiller, a
+    folder. Anything else that is open stays an error.
+
+    Raises:
+        ValueError, FileNotFoundError, ImportError: As the constructor raised them.
+    """
+    fill = {name: shared[name] for name in shared if OmegaConf.is_missing(node, name)}
+    given = OmegaConf.masked_copy(node, [str(name) for name in node if name not in fill])
+    given._set_parent(node._get_parent())  # interpolations reach the rest of the configuration
+    try:
+        # Shared objects go to the constructor itself: Hydra would try to instantiate their parts.
+        return instantiate(given, _convert_="all", _partial_=True)(**fill)
+    except InstantiationException as error:
+        # Hydra wraps what a nested constructor raises; people want its own words.
+        if isinstance(error.__cause__, ValueError | OSError | ImportError):
+            raise error.__cause__ from None
+        raise
+
+
+def settings_of(cfg: DictConfig) -> dict[str, Any]:
+    """The part of a configuration that determines the maps, resolved to plain values."""
+    whole = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(whole, dict)
+    chosen: dict[str, Any] = {name: whole[name] for name in SETTINGS}
+    # Which images are explained may change from run to run; how they are cut may not.
+    chosen["data"] = {"resize": whole["data"]["resize"]}
+    return chosen
+
+
+def pick_device(name: str) -> torch.device:
+    """A torch device; "auto" takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ValueError: If there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={name} cannot be used here: {error}") from error
+
+
+def prepare_command_line() -> None:
+    """Register the resolvers that name a sweep's folders; call it before `hydra.main` runs.
+
+    The sweep's folder is named after the command line and a job's folder after its overrides, so
+    that the same line finds the same folders and only does what is missing. The name travels in
+    the environment, because jobs may run in other processes.
+    """
+    os.environ.setdefault("FIDO_SWEEP", folder_name(sys.argv[1:]))
+    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+
+
+def folder_name(overrides: Sequence[str]) -> str:
+    """A readable folder name of at most 120 characters that differs where the overrides do."""
+    kept = [o for o in overrides if o not in ("-m", "--multirun") and not o.startswith("hydra.")]
+    full = ",".join(sorted(kept)) or "defaults"
+    plain = re.sub(r"[^A-Za-z0-9=.,_-]+", "_", full)
+    if plain == full and len(plain) <= 120:
+        return plain
+    return f"{plain[:108]}_{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End a single run with an error's own words instead of a traceback.
+
+    In a sweep the error goes on to Hydra, which runs the other jobs and reports this one. Set
+    HYDRA_FULL_ERROR=1 to see the traceback.
+    """
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        single = HydraConfig.get().mode == RunMode.RUN
+        if single and os.environ.get("HYDRA_FULL_ERROR") != "1":
+            raise SystemExit(f"error: {error}") from None
+        raise

@@ -1,0 +1,29 @@
+"""What every explanation method promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from fido.records import Explanation, Sample
+
+Progress = Callable[[Sequence[str], int, int, dict[str, Tensor]], None]
+"""Told while a method works: ids of the batch, steps done, steps in all, newest (b,) values."""
+
+
+class Explainer(Protocol):
+    """A method that says which pixels carry a decision.
+
+    A map belongs to (sample, target, settings, seed) alone: it does not depend on the other
+    samples of the batch, on their order, or on how many there are.
+    """
+
+    def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
+        """One explanation a sample, in order.
+
+        Args:
+            samples: All of one image size, each with its `target` set.
+        """
+        ...

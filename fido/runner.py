@@ -1,0 +1,220 @@
+"""From a source of photos to a store of explanations, resumable image by image."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from fido.classifiers.base import Classifier
+from fido.data.base import Entry, PhotoSource
+from fido.data.photo import UnreadableImageError
+from fido.explainers.base import Explainer
+from fido.infillers.base import Infiller
+from fido.noise import ImageNoise
+from fido.plots import explanation_figure, save_figure
+from fido.records import Explanation, Sample
+from fido.region_edit import RegionEdit, edit_region
+from fido.store import ResultsStore, Row
+from fido.target import resolve_target
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One explained image as observers get it; its files are already on disk."""
+
+    sample: Sample
+    explanation: Explanation
+    edit: RegionEdit
+    row: Row
+    figure: str
+
+
+class Observer(Protocol):
+    """Somebody who wants to know of results while a run goes on."""
+
+    def begin(self, done: int, to_do: int) -> None:
+        """Before the first image: how many are in the store already, how many are left."""
+        ...
+
+    def result(self, result: Result) -> None:
+        """After an image has been explained and saved."""
+        ...
+
+    def skipped(self, row: Row) -> None:
+        """After an image has been noted as not explained."""
+        ...
+
+
+class Runner:
+    """Explains every image of a source that its store does not hold yet.
+
+    Args:
+        classifier: What is explained.
+        infiller: Fills around and inside the explained region for figures and scores.
+        explainer: The method.
+        store: Where explanations go.
+        target: Which class is explained; see `resolve_target`.
+        images_per_fit: Images that the explainer gets at once.
+        seed: Of the infiller's random numbers when the region is edited.
+        observers: Who is told of results.
+
+    Raises:
+        ValueError: If `images_per_fit` is below 1.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        infiller: Infiller,
+        explainer: Explainer,
+        store: ResultsStore,
+        target: str | int = "predicted",
+        images_per_fit: int = 1,
+        seed: int = 0,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        if images_per_fit < 1:
+            raise ValueError(f"images_per_fit must be 1 or more, got {images_per_fit}")
+        self.classifier = classifier
+        self.infiller = infiller
+        self.explainer = explainer
+        self.store = store
+        self.target = target
+        self.images_per_fit = images_per_fit
+        self.seed = seed
+        self.observers = observers
+
+    def run(self, source: PhotoSource) -> dict[str, Any]:
+        """Explain what is left to explain; write `scores.csv` whatever happens.
+
+        Returns:
+            A summary: numbers of images by status, means of the numeric columns, seconds.
+
+        Raises:
+            UnreadableImageError: If an image cannot be read and the source is set to stop.
+        """
+        entries = source.selected()
+        left = [entry for entry in entries if entry.id not in self.store]
+        for observer in self.observers:
+            observer.begin(len(entries) - len(left), len(left))
+        started = time.perf_counter()
+        try:
+            for samples in self._batches(source, left):
+                self._explain(samples)
+        finally:
+            self.store.write_scores()
+        return summary(self.store.rows(), time.perf_counter() - started)
+
+    def _batches(self, source: PhotoSource, entries: Sequence[Entry]) -> Iterator[list[Sample]]:
+        """Samples with their targets set, `images_per_fit` at a time."""
+        batch: list[Sample] = []
+        for entry in entries:
+            sample = self._sample(source, entry)
+            if sample is not None:
+                batch.append(sample)
+            if len(batch) == self.images_per_fit:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _sample(self, source: PhotoSource, entry: Entry) -> Sample | None:
+        """The sample of an entry with its target, or None if it is not to be explained."""
+        try:
+            sample = source.load(entry)
+        except UnreadableImageError as error:
+            if source.on_error == "stop":
+                raise
+            self._skip({"id": entry.id, "status": "unreadable", "reason": str(error)})
+            return None
+        with torch.no_grad():
+            logits = self.classifier(sample.image.unsqueeze(0).to(self.classifier.device))[0]
+        if source.only_correct and int(logits.argmax()) != sample.label:
+            self._skip(
+                {
+                    "id": entry.id,
+                    "status": "excluded",
+                    "reason": f"predicted {self.classifier.class_names[int(logits.argmax())]}",
+                    "label": sample.label,
+                }
+            )
+            return None
+        target = resolve_target(self.target, sample, logits.cpu(), self.classifier.class_names)
+        return replace(sample, target=target)
+
+    def _explain(self, samples: list[Sample]) -> None:
+        started = time.perf_counter()
+        explanations = self.explainer.explain(samples)
+        seconds = (time.perf_counter() - started) / len(samples)
+        for sample, explanation in zip(samples, explanations, strict=True):
+            if explanation.failure is not None:
+                row: Row = {"id": sample.id, "status": "failed", "reason": explanation.failure}
+                self._skip(row)
+                continue
+            noise = ImageNoise(self.seed, [sample.id], "edit", self.classifier.device)
+            edit = edit_region(
+                self.classifier, self.infiller, sample.image, explanation.region, noise
+            )
+            row = self._row(sample, explanation, edit, seconds)
+            figure = self.store.folder / "figures" / f"{sample.id}.png"
+            names = self.classifier.class_names
+            save_figure(explanation_figure(sample, explanation, edit, names), figure)
+            self.store.save(sample, explanation, row)
+            for observer in self.observers:
+                observer.result(Result(sample, explanation, edit, row, str(figure)))
+
+    def _skip(self, row: Row) -> None:
+        self.store.save_not_explained(str(row["id"]), row)
+        for observer in self.observers:
+            observer.skipped(row)
+
+    def _row(
+        self, sample: Sample, explanation: Explanation, edit: RegionEdit, seconds: float
+    ) -> Row:
+        names = self.classifier.class_names
+        original, kept, removed = edit.probabilities[:, explanation.target].tolist()
+        predicted = int(edit.probabilities[0].argmax())
+        last = {name: float(curve[-1]) for name, curve in explanation.history.items()}
+        return {
+            "id": sample.id,
+            "status": "explained",
+            "reason": None,
+            "label": sample.label,
+            "target": explanation.target,
+            "target_name": names[explanation.target],
+            "predicted": predicted,
+            "predicted_name": names[predicted],
+            "p_original": original,
+            "p_kept": kept,
+            "p_removed": removed,
+            "area": float(explanation.region.float().mean()),
+            "saliency_min": float(explanation.saliency.min()),
+            "saliency_max": float(explanation.saliency.max()),
+            **{f"last_{name}": value for name, value in last.items()},
+            **explanation.cost,
+            "seconds": seconds,
+        }
+
+
+def summary(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
+    """Counts by status and means of the numeric columns over explained images."""
+    explained = [row for row in rows if row["status"] == "explained"]
+    averaged = ("p_original", "p_kept", "p_removed", "area", "seconds")
+    means = {
+        name: math.fsum(float(row[name] or 0) for row in explained) / len(explained)
+        for name in averaged
+        if explained
+    }
+    costs = ("forward", "backward", "infill")
+    return {
+        "images": dict(Counter(str(row["status"]) for row in rows)),
+        "mean": means,
+        "cost": {name: sum(int(row.get(name) or 0) for row in explained) for name in costs},
+        "seconds_this_run": seconds,
+    }

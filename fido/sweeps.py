@@ -1,0 +1,70 @@
+"""What a sweep leaves beside its jobs: one picture of all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from fido.plots import contact_sheet, save_figure
+from fido.records import Explanation
+from fido.store import ResultsStore
+
+
+class ContactSheet(Callback):
+    """Draws `<sweep folder>/contact_sheet.png` when the last job has ended.
+
+    Rows are images, columns the jobs' settings, as far as jobs have left explanations.
+
+    Args:
+        max_images: Rows drawn at the most.
+    """
+
+    def __init__(self, max_images: int = 12) -> None:
+        self.max_images = max_images
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Draw the sheet and say where it is."""
+        folder = Path(config.hydra.sweep.dir)
+        path = draw_contact_sheet(folder, self.max_images)
+        if path is not None:
+            print(f"contact sheet: {path.resolve()}")
+
+
+def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:
+    """Draw the stores below a sweep's folder; None if they hold no explanations."""
+    stores = sweep_stores(folder)
+    cells = {}
+    rows: list[str] = []
+    for column, store in stores.items():
+        for image_id in store:
+            if image_id not in rows:
+                rows.append(image_id)
+            row = store.row(image_id)
+            explanation: Explanation = store.load(image_id)
+            caption = (
+                f"{float(row['area'] or 0):.0%} kept {float(row['p_kept'] or 0):.2f} "
+                f"removed {float(row['p_removed'] or 0):.2f}"
+            )
+            cells[image_id, column] = (store.sample(image_id).image, explanation, caption)
+    if not cells:
+        return None
+    figure = contact_sheet(cells, sorted(rows)[:max_images], list(stores))
+    return save_figure(figure, folder / "contact_sheet.png")
+
+
+def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
+    """The stores below a sweep's folder by the settings in which they differ from each other."""
+    overrides: dict[Path, list[str]] = {}
+    for path in sorted(folder.rglob(".hydra/overrides.yaml")):
+        if (path.parent.parent / "explanations").is_dir():
+            overrides[path.parent.parent] = [str(o) for o in OmegaConf.load(path)]
+    common = set.intersection(*map(set, overrides.values())) if overrides else set()
+    if len(overrides) == 1:
+        common = set()
+    return {
+        " ".join(o for o in theirs if o not in common): ResultsStore(job)
+        for job, theirs in overrides.items()
+    }

@@ -1,0 +1,113 @@
+"""What a run shows on the terminal: progress while it goes, a table at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor
+
+from fido.runner import Result
+from fido.store import Row
+
+
+class Terminal:
+    """A progress bar for each fit on a terminal, plain lines in a log file.
+
+    It observes the runner (begin, result, skipped) and, as a function, the optimisation.
+
+    Args:
+        interactive: Whether to draw bars; None asks whether stdout is a terminal.
+        lines: Plain progress lines printed a fit.
+    """
+
+    def __init__(self, interactive: bool | None = None, lines: int = 5) -> None:
+        self.interactive = sys.stdout.isatty() if interactive is None else interactive
+        self.lines = lines
+        # A log file has no width; rich's default of 80 columns would cut the table.
+        self.console = Console(width=None if self.interactive else 120, soft_wrap=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._task: Any = None
+        self._rows: list[Row] = []
+        self._figures: list[str] = []
+
+    def __enter__(self) -> Self:
+        if self.interactive:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(
+        self, ids: Sequence[str], done: int, total: int, values: dict[str, Tensor]
+    ) -> None:
+        """Progress of one fit: `done` of `total` steps, newest value of each curve and image."""
+        if self.interactive:
+            if self._task is None:
+                self._task = self._bar.add_task(_names(ids), total=total, values="")
+            if done % 5 == 0 or done == total:
+                self._bar.update(self._task, completed=done, values=_values(values))
+            if done == total:
+                self._bar.remove_task(self._task)
+                self._task = None
+        elif done == total or done % max(1, total // self.lines) == 0:
+            self.console.print(f"{_names(ids)}: step {done}/{total} {_values(values)}", style=None)
+
+    def begin(self, done: int, to_do: int) -> None:
+        """See `Observer.begin`."""
+        self.console.print(f"{done} images done, {to_do} to do")
+
+    def result(self, result: Result) -> None:
+        """See `Observer.result`."""
+        self._rows.append(result.row)
+        self._figures.append(result.figure)
+
+    def skipped(self, row: Row) -> None:
+        """See `Observer.skipped`."""
+        self.console.print(f"{row['id']}: {row['status']}: {row['reason']}", style="yellow")
+
+    def close(self, folder: str, shown: int = 20) -> None:
+        """Print a table of this run's results and where the files are."""
+        if self._rows:
+            table = Table(
+                "image", "class", "p(class)", "region kept", "region removed", "area", "s"
+            )
+            for row in self._rows[:shown]:
+                table.add_row(
+                    str(row["id"]),
+                    str(row["target_name"]),
+                    f"{row['p_original']:.3f}",
+                    f"{row['p_kept']:.3f}",
+                    f"{row['p_removed']:.3f}",
+                    f"{float(row['area'] or 0):.1%}",
+                    f"{row['seconds']:.0f}",
+                )
+            self.console.print(table)
+            if len(self._rows) > shown:
+                self.console.print(f"... and {len(self._rows) - shown} more in {folder}/scores.csv")
+            cost = {k: self._rows[0].get(k) for k in ("forward", "backward", "infill")}
+            parts = [f"{rows} {name}" for name, rows in cost.items() if rows is not None]
+            self.console.print(f"cost an image, in rows through the networks: {', '.join(parts)}")
+            self.console.print(f"picture: {self._figures[0]}", soft_wrap=True)
+        self.console.print(f"results: {folder}", soft_wrap=True)
+
+
+def _names(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
+
+
+def _values(values: dict[str, Tensor]) -> str:
+    return " ".join(f"{name} {float(value.mean()):.3g}" for name, value in values.items())
