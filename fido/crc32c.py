@@ -15,9 +15,10 @@ _MASK_DELTA = 0xA282EAD8
 
 def _table() -> Registers:
     """(256,) what one byte does to a register."""
-    values = np.arange(256, dtype=np.uint32)
+    one, polynomial = np.uint32(1), np.uint32(_POLYNOMIAL)
+    values: Registers = np.arange(256, dtype=np.uint32)
     for _ in range(8):
-        values = (values >> 1) ^ np.where(values & 1, np.uint32(_POLYNOMIAL), np.uint32(0))
+        values = (values >> one) ^ ((values & one) * polynomial)
     return values
 
 
@@ -63,6 +64,6 @@ def _apply(linear: Registers, registers: Registers) -> Registers:
 
 
 def masked_crc32c(data: bytes) -> int:
-    """The checksum as TensorFlow and LevelDB store it: rotated right by 15 bits, plus a constant."""
+    """The checksum as TensorFlow and LevelDB store it: rotated right by 15, plus a constant."""
     crc = crc32c(data)
     return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & _ONES

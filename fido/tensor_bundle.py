@@ -191,7 +191,7 @@ def _read_table(content: bytes) -> dict[bytes, bytes]:
     footer = _Cursor(content[-_FOOTER_BYTES:])
     if len(content) < _FOOTER_BYTES or int.from_bytes(content[-8:], "little") != _MAGIC:
         raise ValueError(f"its last bytes are not the format's mark ({len(content):,} bytes long)")
-    footer.varint(), footer.varint()  # the meta index, which bundles leave empty
+    _read_block(content, footer.varint(), footer.varint())  # the meta index: empty, but checked
     index = _read_block(content, footer.varint(), footer.varint())
     table = {}
     for handle in map(_Cursor, index.values()):
@@ -254,6 +254,4 @@ def _entry(name: str, data: bytes) -> BundleEntry:
     size = message.get(5, 0)
     if size != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"tensor {name} of shape {shape} cannot have {size:,} bytes")
-    return BundleEntry(
-        dtype, shape, message.get(3, 0), message.get(4, 0), size, message.get(6, 0)
-    )
+    return BundleEntry(dtype, shape, message.get(3, 0), message.get(4, 0), size, message.get(6, 0))
