@@ -78,8 +78,15 @@ def cached_images(root: Path | str, size: int, cache: Path | str) -> tuple[np.nd
     Returns:
         (n, size, size, 3) uint8 memory map, read only, and the names relative to `root`.
     """
-    root, cache = Path(root), Path(cache)
-    files = image_files(root)
+    root = Path(root)
+    return cached_files(image_files(root), root, size, cache)
+
+
+def cached_files(
+    files: Sequence[Path], root: Path, size: int, cache: Path | str
+) -> tuple[np.ndarray, list[str]]:
+    """The same for a list of image files below `root`, in their order."""
+    cache = Path(cache)
     names = [path.relative_to(root).as_posix() for path in files]
     stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     key = hashlib.sha256(json.dumps([size, names, stats]).encode()).hexdigest()[:16]

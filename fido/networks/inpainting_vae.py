@@ -1,0 +1,239 @@
+"""Image completion by a variational autoencoder with a spatial latent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fido.push_pull import push_pull
+
+LATENT_LOG_VARIANCE = (-10.0, 2.0)
+"""Bounds of the posterior's log-variance, which its exponential needs."""
+
+
+class Completion(NamedTuple):
+    """What the network says of an image of which a part was dropped.
+
+    Attributes:
+        mean: (n, 3, h, w) predictive mean of every pixel, about [0, 1], not clamped.
+        log_variance: (n, 3, h, w) predictive log-variance, bounded.
+        latent_mean: (n, c, h', w') mean of the posterior.
+        latent_log_variance: (n, c, h', w') log-variance of the posterior, bounded.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+    latent_mean: Tensor
+    latent_log_variance: Tensor
+
+
+class PaperLayer(nn.Sequential):
+    """Convolution, ReLU, batch normalisation, in this order."""
+
+    def __init__(
+        self, inside: int, outside: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+    ) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(
+            nn.Conv2d(inside, outside, kernel, stride, padding, dilation),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm2d(outside),
+        )
+
+
+class ResidualLayer(nn.Module):
+    """SiLU and convolution, added to the input where the shape stays; no normalisation."""
+
+    def __init__(
+        self, inside: int, outside: int, kernel: int = 3, stride: int = 1, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        padding = dilation * (kernel // 2)
+        self.conv = nn.Conv2d(inside, outside, kernel, stride, padding, dilation)
+        self.adds = inside == outside and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inside, h, w) -> (n, outside, h / stride, w / stride)."""
+        y: Tensor = self.conv(functional.silu(x))
+        return x + y if self.adds else y
+
+
+class PaperUp(nn.Sequential):
+    """Transposed 4 x 4 convolution of stride 2, ReLU, batch normalisation."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(inside, outside, 4, 2, 1),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm2d(outside),
+        )
+
+
+class ResidualUp(nn.Module):
+    """SiLU, 1 x 1 convolution, twice the resolution by nearest neighbour."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inside, h, w) -> (n, outside, 2h, 2w)."""
+        return functional.interpolate(
+            self.conv(functional.silu(x)), scale_factor=2.0, mode="nearest"
+        )
+
+
+STYLES: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
+    "paper": (PaperLayer, PaperUp),
+    "residual": (ResidualLayer, ResidualUp),
+}
+
+
+class InpaintingVAE(nn.Module):
+    """Dilated encoder to a spatial latent, decoder to a Gaussian for every pixel.
+
+    The input is image * keep and the hole plane 1 - keep. The defaults are the network of the
+    FIDO paper: 4 -> 64 (5 x 5), 128 / 2, 128, 256 / 2, 256, 256, 256 dilated by 2, 4, 8 and 16,
+    512 = latent means and log-variances; back by 256, 256, 128 x 2, 128, 64 x 2, 32, 6 = pixel
+    means and log-variances. `conf/vae/light.yaml` is the network that ships.
+
+    Args:
+        channels: Channels at the finest resolution and at every halving of it.
+        latent: Channels of the latent, at the coarsest resolution.
+        dilations: One layer at the coarsest resolution for each.
+        stem_kernel: Side of the first convolution, odd.
+        head: Channels before the last convolution.
+        patch: Side of the pixel blocks that enter and leave as one place (1: the pixels).
+        style: "paper" (convolution, ReLU, batch normalisation) or "residual" (residual layers
+            without normalisation: far quicker to train in small batches).
+        prefill: Dropped pixels enter as push-pull averages of kept ones instead of black, and the
+            predictive mean is a correction of that prefill.
+        skips: The decoder also sees the encoder's features of the same resolution.
+        log_variance: Lowest and highest predictive log-variance. Unbounded, as in the paper, the
+            likelihood of a flat region grows without limit and single steps explode.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: Iizuka et al. 2017 (layers); Chang et al. 2019, appendix (VAE); residual style,
+    prefill, skips and bounds are our own.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (64, 128, 256),
+        latent: int = 256,
+        dilations: Sequence[int] = (1, 2, 4, 8, 16),
+        stem_kernel: int = 5,
+        head: int = 32,
+        patch: int = 1,
+        style: Literal["paper", "residual"] = "paper",
+        prefill: bool = False,
+        skips: bool = False,
+        log_variance: tuple[float, float] = (-7.0, 1.0),
+    ) -> None:
+        super().__init__()
+        if style not in STYLES:
+            raise ValueError(f"vae.style must be one of {', '.join(STYLES)}, got {style!r}")
+        if log_variance[0] >= log_variance[1]:
+            raise ValueError(f"vae.log_variance must be (lowest, highest), got {log_variance}")
+        layer, up = STYLES[style]
+        self.patch = patch
+        self.prefill = prefill
+        self.skips = skips
+        self.log_variance = (log_variance[0], log_variance[1])
+        self.latent = latent
+        self.stride = patch * 2 ** (len(channels) - 1)
+        finest, coarsest = channels[0], channels[-1]
+        planes = 4 * patch**2
+        stem = layer(planes, finest, stem_kernel) if style == "paper" else None
+        self.stem = stem or nn.Conv2d(planes, finest, stem_kernel, padding=stem_kernel // 2)
+        self.down = nn.ModuleList(
+            nn.Sequential(layer(before, after, stride=2), layer(after, after))
+            for before, after in pairwise(channels)
+        )
+        self.middle = nn.Sequential(*(layer(coarsest, coarsest, dilation=d) for d in dilations))
+        self.posterior = nn.Conv2d(coarsest, 2 * latent, 3, padding=1)
+        self.enter = nn.Sequential(layer(latent, coarsest), layer(coarsest, coarsest))
+        self.up = nn.ModuleList(
+            up(before, after)
+            for before, after in zip(channels[:0:-1], channels[-2::-1], strict=True)
+        )
+        widths = [*channels[-2:0:-1], head]
+        self.refine = nn.ModuleList(
+            layer(before, after) for before, after in zip(channels[-2::-1], widths, strict=True)
+        )
+        self.predict = nn.Conv2d(head, 6 * patch**2, 3, padding=1)
+        self._initialise(style)
+
+    def _initialise(self, style: str) -> None:
+        """Keeps the variance through the layers; the prediction starts as the prefill or grey."""
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+                module.weight.data.mul_(1.2 if style == "residual" else math.sqrt(2))
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        for module in self.modules():
+            if isinstance(module, ResidualLayer) and module.adds:
+                module.conv.weight.data.mul_(0.3)
+        nn.init.zeros_(self.predict.weight)
+
+    def latent_shape(self, h: int, w: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the latent of an (h, w) image.
+
+        Raises:
+            ValueError: If the sides are no multiples of `stride`.
+        """
+        if h % self.stride or w % self.stride:
+            raise ValueError(f"sides must be multiples of {self.stride} pixels, got {h} x {w}")
+        return self.latent, h // self.stride, w // self.stride
+
+    def complete(self, image: Tensor, keep: Tensor, noise: Tensor | None = None) -> Completion:
+        """Encode, take a latent, decode.
+
+        Args:
+            image: (n, 3, h, w) in [0, 1], sides multiples of `stride`. Dropped pixels have no
+                influence.
+            keep: (n, 1, h, w) of zeros and ones, 1 keeps.
+            noise: (n, *latent_shape) standard normal numbers for a sample of the latent; None
+                takes its mean.
+        """
+        self.latent_shape(*image.shape[-2:])
+        shown = push_pull(image, keep) if self.prefill else image * keep
+        # The paper's network is told where the hole is, not what is kept.
+        planes = torch.cat([shown - 0.5 if self.prefill else shown, 1 - keep], 1)
+        x = self.stem(functional.pixel_unshuffle(planes, self.patch))
+        features = [x]
+        for down in self.down:
+            x = down(x)
+            features.append(x)
+        mean, raw = self.posterior(self.middle(x)).chunk(2, 1)
+        log_variance = bounded(raw, *LATENT_LOG_VARIANCE)
+        x = self.enter(mean if noise is None else mean + torch.exp(log_variance / 2) * noise)
+        for up, refine, feature in zip(self.up, self.refine, features[-2::-1], strict=True):
+            x = up(x)
+            x = refine(x + feature if self.skips else x)
+        predicted = functional.pixel_shuffle(self.predict(x), self.patch)
+        base = shown if self.prefill else 0.5
+        return Completion(
+            base + predicted[:, :3],
+            bounded(predicted[:, 3:], *self.log_variance),
+            mean,
+            log_variance,
+        )
+
+    def forward(self, image: Tensor, keep: Tensor) -> Tensor:
+        """(n, 3, h, w) predictive mean at the mean latent; arguments as of `complete`."""
+        return self.complete(image, keep).mean
+
+
+def bounded(x: Tensor, low: float, high: float) -> Tensor:
+    """Squashes numbers into (low, high), smoothly; 0 goes to the middle, where the slope is 1."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    return middle + half * torch.tanh(x / half)

@@ -1,0 +1,86 @@
+"""A picture of validation infills while an infiller is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fido.atomic import atomic_path
+from fido.hole_masks import HoleMask
+from fido.mask import composite
+
+
+class FillsValidationImages(Protocol):
+    """What a module must offer; see `InfillerTraining`."""
+
+    validation_images: Tensor
+    validation_masks: dict[str, HoleMask]
+
+    def masks(self, law: HoleMask, images: Tensor, purpose: str) -> Tensor:
+        """(n, 1, h, w) keep masks."""
+        ...
+
+    def fill(self, image: Tensor, keep: Tensor) -> Tensor:
+        """(n, 3, h, w) proposals."""
+        ...
+
+
+class ValidationGrid(pl.Callback):
+    """After every validation: images above, and for every law what was kept above what was filled.
+
+    The picture is written to `<folder>/infills/<step>.png` and given to the loggers that take
+    images, always with the same images and masks.
+
+    Args:
+        folder: The training's folder.
+        images: Number of images, a column each.
+        laws: Names of validation mask laws, two rows each.
+    """
+
+    def __init__(self, folder: Path | str, images: int, laws: list[str]) -> None:
+        self.folder = Path(folder) / "infills"
+        self.images = images
+        self.laws = laws
+
+    @torch.no_grad()
+    def picture(self, module: FillsValidationImages, device: torch.device) -> np.ndarray:
+        """(rows * h, images * w, 3) uint8.
+
+        Raises:
+            ValueError: If a law is not one of the module's.
+        """
+        unknown = sorted(set(self.laws) - set(module.validation_masks))
+        if unknown:
+            raise ValueError(
+                f"grid.laws: no validation masks are called {', '.join(unknown)}; "
+                f"there are {', '.join(module.validation_masks)}"
+            )
+        image = module.validation_images[: self.images].to(device)
+        rows = [image]
+        for name in self.laws:
+            # All validation images at once, so that the masks are those that are scored.
+            keep = module.masks(
+                module.validation_masks[name], module.validation_images, f"validation {name}"
+            )[: self.images].to(device)
+            filled = module.fill(image, keep).clamp(0, 1)
+            rows += [composite(image, keep, torch.full_like(image, 0.5))]
+            rows += [composite(image, keep, filled)]
+        # (rows, images, 3, h, w) -> (rows, h, images, w, 3)
+        pixels = torch.stack(rows).mul(255).round().byte().permute(0, 3, 1, 4, 2)
+        height, width = pixels.shape[0] * pixels.shape[1], pixels.shape[2] * pixels.shape[3]
+        return pixels.reshape(height, width, 3).cpu().numpy()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes and logs the picture."""
+        picture = self.picture(pl_module, pl_module.device)  # type: ignore[arg-type]
+        with atomic_path(self.folder / f"{trainer.global_step:07d}.png") as temporary:
+            Image.fromarray(picture).save(temporary)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_image"):
+                logger.log_image("infills", [picture])
