@@ -16,7 +16,10 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("output", type=Path, help="the file to write, *.safetensors")
     options = parser.parse_args(arguments)
-    release = convert(options.snapshot, options.output)
+    try:
+        release = convert(options.snapshot, options.output)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"error: {error}\n")
     if release is None:
         print(f"{options.output}: all 84 tensors are there, but they are none of the releases;")
         print("use it with infiller.release=null")

@@ -160,8 +160,14 @@ def test_command_line(snapshot, released, tmp_path, capsys, monkeypatch):
     output = tmp_path / "deepfill.safetensors"
     main([str(snapshot), str(output)])
     assert f"infiller.weights={output} infiller.release=places2" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"must be called \*.safetensors"):
-        main([str(snapshot), str(tmp_path / "deepfill.pt")])
+    for arguments, message in (
+        ([str(snapshot), str(tmp_path / "deepfill.pt")], "must be called *.safetensors"),
+        ([str(tmp_path), str(output)], DATA_FILE),
+    ):
+        with pytest.raises(SystemExit) as failed:
+            main(arguments)
+        assert failed.value.code == 1
+        assert message in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["convert_deepfill", "--help"])
     monkeypatch.delitem(sys.modules, "fido.convert_deepfill")
     with pytest.raises(SystemExit) as caught:
