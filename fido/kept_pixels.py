@@ -10,8 +10,6 @@ from torch import Tensor
 
 Size = tuple[int, int]
 
-_MULTIPLE = 8  # pixels; what the sides of the networks' inputs have to be divisible by
-
 
 def fill_at(
     fill: Callable[[Tensor, Tensor], Tensor],
@@ -19,64 +17,67 @@ def fill_at(
     keep: Tensor,
     resolution: int | None = None,
     max_batch: int | None = None,
+    *,
+    multiple: int = 8,
 ) -> Tensor:
     """Call `fill` on an image and keep-mask of a size that its network takes, and go back.
 
-    With `resolution=None` the size stays, and sides that are no multiple of 8 are extended
-    at the bottom and right by repeating the last row and column, mask included. With a number,
-    the short side becomes `resolution`, the long one keeps the aspect ratio to the nearest
-    multiple of 8; see `resize_kept`.
+    With `resolution=None` the size stays, and sides that are no multiple of `multiple` are
+    extended at the bottom and right by repeating the last row and column, mask included. With a
+    number, the short side becomes `resolution`, the long one keeps the aspect ratio to the
+    nearest multiple; see `resize_kept`.
 
     Args:
         fill: (image, keep) of the new size -> (n, 3, h', w') of the new size.
         image: (n, 3, h, w).
         keep: (n, 1, h, w) of zeros and ones, 1 keeps.
-        resolution: Short side in pixels at which `fill` works, a multiple of 8, or None.
+        resolution: Short side in pixels at which `fill` works, or None.
         max_batch: Rows that `fill` gets at once, or None for all.
+        multiple: What the sides have to be divisible by, in pixels.
 
     Returns:
         (n, 3, h, w).
     """
     if max_batch is not None and len(image) > max_batch:
         chunks = zip(torch.split(image, max_batch), torch.split(keep, max_batch), strict=True)
-        return torch.cat([fill_at(fill, some, kept, resolution) for some, kept in chunks])
+        filled = [fill_at(fill, x, kept, resolution, multiple=multiple) for x, kept in chunks]
+        return torch.cat(filled)
     size = (image.shape[-2], image.shape[-1])
-    target = working_size(size, resolution)
+    target = working_size(size, resolution, multiple=multiple)
     if target == size:
         return fill(image, keep)
     if resolution is None:
         rows, columns = target[0] - size[0], target[1] - size[1]
-        filled = fill(
+        extended = fill(
             F.pad(image, (0, columns, 0, rows), mode="replicate"),
             F.pad(keep, (0, columns, 0, rows), mode="replicate"),
         )
-        return filled[..., : size[0], : size[1]]
-    filled = fill(*resize_kept(image, keep, target))
+        return extended[..., : size[0], : size[1]]
+    resized = fill(*resize_kept(image, keep, target))
     aligned = _enlarges(size, target)
-    return F.interpolate(filled, size, mode="bilinear", align_corners=aligned)
+    return F.interpolate(resized, size, mode="bilinear", align_corners=aligned)
 
 
-def check_options(resolution: int | None, max_batch: int | None) -> None:
+def check_options(resolution: int | None, max_batch: int | None, *, multiple: int = 8) -> None:
     """Complain about bad options of an infiller before its weights are loaded.
 
     Raises:
-        ValueError: If `resolution` is no positive multiple of 8, or `max_batch` is below 1.
+        ValueError: If `resolution` is no positive multiple of `multiple`, or `max_batch` < 1.
     """
-    if resolution is not None and (resolution < _MULTIPLE or resolution % _MULTIPLE):
+    if resolution is not None and (resolution < multiple or resolution % multiple):
         raise ValueError(
-            f"infiller.resolution must be a multiple of {_MULTIPLE} pixels or null, "
-            f"got {resolution}"
+            f"infiller.resolution must be a multiple of {multiple} pixels or null, got {resolution}"
         )
     if max_batch is not None and max_batch < 1:
         raise ValueError(f"infiller.max_batch must be at least 1 or null, got {max_batch}")
 
 
-def working_size(size: Size, resolution: int | None) -> Size:
+def working_size(size: Size, resolution: int | None, *, multiple: int = 8) -> Size:
     """The size at which `fill_at` calls the network."""
     if resolution is None:
-        return (-(-size[0] // _MULTIPLE) * _MULTIPLE, -(-size[1] // _MULTIPLE) * _MULTIPLE)
-    scale = resolution / min(size) / _MULTIPLE
-    return round(size[0] * scale) * _MULTIPLE, round(size[1] * scale) * _MULTIPLE
+        return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
+    scale = resolution / min(size) / multiple
+    return round(size[0] * scale) * multiple, round(size[1] * scale) * multiple
 
 
 def resize_kept(image: Tensor, keep: Tensor, size: Size) -> tuple[Tensor, Tensor]:

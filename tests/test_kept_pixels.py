@@ -65,6 +65,22 @@ def test_a_constant_stays_constant_and_all_dropped_stays_dropped(target):
     assert resize_kept(image, torch.ones_like(keep), target)[1].mean() == 1
 
 
+def test_another_multiple_and_chunks():
+    image, keep = torch.rand(5, 3, 24, 40), torch.ones(5, 1, 24, 40)
+    seen = []
+
+    def same(resized, keep):
+        seen.append(tuple(resized.shape))
+        return resized
+
+    assert torch.equal(fill_at(same, image, keep, None, 2, multiple=16), image)
+    assert seen == [(2, 3, 32, 48), (2, 3, 32, 48), (1, 3, 32, 48)]
+    with pytest.raises(ValueError, match="multiple of 16 pixels"):
+        check_options(24, None, multiple=16)
+    with pytest.raises(ValueError, match="max_batch must be at least 1"):
+        check_options(None, 0)
+
+
 @pytest.mark.parametrize("resolution", [None, 16, 32, 64])
 @pytest.mark.parametrize("size", [(32, 32), (30, 45)])
 def test_fill_comes_back_in_place(size, resolution):
