@@ -13,14 +13,16 @@ POLICIES = ("predicted", "label", "second")
 
 
 def class_index(name: str, class_names: Sequence[str]) -> int:
-    """The index of a class given by name, upper and lower case alike.
+    """The index of a class given by name; case matters only where names differ by nothing else.
 
     Raises:
         ValueError: If no class or more than one has the name; the message lists the nearest names
             or the indices to choose from.
     """
     wanted = name.casefold()
-    matches = [i for i, known in enumerate(class_names) if known.casefold() == wanted]
+    matches = [i for i, known in enumerate(class_names) if known == name]
+    if not matches:
+        matches = [i for i, known in enumerate(class_names) if known.casefold() == wanted]
     if len(matches) == 1:
         return matches[0]
     if matches:

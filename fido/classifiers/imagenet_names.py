@@ -6,5 +6,5 @@ from torchvision.models import ResNet50_Weights
 
 
 def imagenet_names() -> list[str]:
-    """1,000 names in index order; two pairs share a name (crane, maillot)."""
+    """1,000 names in index order; "Cardigan", a dog, and "cardigan" differ by case only."""
     return list(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
