@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -107,6 +108,10 @@ class InfillerTraining(pl.LightningModule):
         weight_decay: AdamW's decay.
         warmup: Steps of linear rise.
         ema_decay: Decay a step of the average of the weights.
+        clip: Largest norm of the gradient.
+        workers: Threads that share a batch. On a CPU with other work to do, whole parts of the
+            batch wait less for each other than the threads inside every operation do; give
+            PyTorch one thread then.
         seed: Seed of the masks.
     """
 
@@ -126,9 +131,12 @@ class InfillerTraining(pl.LightningModule):
         weight_decay: float = 1e-4,
         warmup: int = 300,
         ema_decay: float = 0.999,
+        clip: float = 1.0,
+        workers: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.network = network.to(memory_format=torch.channels_last)
         self.ema = copy.deepcopy(network).requires_grad_(False)
         self.batches = batches
@@ -145,6 +153,8 @@ class InfillerTraining(pl.LightningModule):
         self.weight_decay = weight_decay
         self.warmup = warmup
         self.ema_decay = ema_decay
+        self.clip = clip
+        self.workers = workers
         self.seed = seed
 
     def configure_optimizers(self) -> Any:
@@ -175,24 +185,60 @@ class InfillerTraining(pl.LightningModule):
         n, _, h, w = images.shape
         return law.sample(n, h, w, generator).to(images.device)
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Loss of the batch of the current step; what the loader yields is not looked at."""
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """One step on the batch of the current step; what the loader yields is not looked at."""
         step = self.global_step
         image = self.batches(step).to(self.device)
         keep = self.masks(self.hole_masks, image, str(step))
-        proposal = self.network(image, keep)
-        loss = hole_l1(proposal, image, keep)
-        self.log("train/hole_l1", loss.detach(), batch_size=1)
-        perceptual = self._perceptual[0]
-        if (
-            perceptual is not None
-            and step >= self.perceptual_from
-            and step % self.perceptual_every == 0
+        optimizer, schedule = cast(Any, self.optimizers()), cast(Any, self.lr_schedulers())
+        for parameter, gradient in zip(
+            self.network.parameters(), self.gradients(image, keep, step), strict=True
         ):
-            distance = perceptual(keep * image + (1 - keep) * proposal, image)
-            self.log("train/perceptual", distance.detach(), batch_size=1)
-            loss = loss + self.perceptual_weight * self.perceptual_every * distance
-        return loss
+            parameter.grad = gradient
+        self.clip_gradients(optimizer, self.clip, "norm")
+        optimizer.step()
+        schedule.step()
+
+    def gradients(self, image: Tensor, keep: Tensor, step: int) -> list[Tensor]:
+        """Gradients of the loss with respect to the network's parameters, in their order.
+
+        The batch is cut into `workers` parts; every part has its own thread and graph. The
+        gradients are those of the whole batch, up to rounding and the perceptual scale.
+        """
+        dropped = (1 - keep).sum().clamp_min(1.0)
+        parameters = list(self.network.parameters())
+
+        def part(images: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+            proposal = self.network(images, kept)
+            l1 = hole_l1(proposal, images, kept) * (1 - kept).sum() / dropped
+            distance = self.perceptual_term(proposal, images, kept, step) * len(kept) / len(keep)
+            loss = l1 + self.perceptual_weight * self.perceptual_every * distance
+            return l1.detach(), distance.detach(), torch.autograd.grad(loss, parameters)
+
+        pieces = [x.chunk(self.workers) for x in (image, keep)]
+        if self.workers == 1:
+            results = [part(image, keep)]
+        else:
+            with ThreadPoolExecutor(self.workers) as pool:
+                results = list(pool.map(part, *pieces))
+        l1s, distances, gradients = zip(*results, strict=True)
+        self.log("train/hole_l1", sum(l1s), batch_size=1)
+        if self.perceptual_at(step):
+            self.log("train/perceptual", sum(distances), batch_size=1)
+        return [torch.stack(shares).sum(0) for shares in zip(*gradients, strict=True)]
+
+    def perceptual_at(self, step: int) -> bool:
+        """Whether the loss of this step has its second term."""
+        wanted = step >= self.perceptual_from and step % self.perceptual_every == 0
+        return wanted and self._perceptual[0] is not None
+
+    def perceptual_term(self, proposal: Tensor, image: Tensor, keep: Tensor, step: int) -> Tensor:
+        """Perceptual distance of the composed image, or 0 where the step has no such term."""
+        perceptual = self._perceptual[0]
+        if perceptual is None or not self.perceptual_at(step):
+            return torch.zeros((), device=image.device)
+        distance: Tensor = perceptual(keep * image + (1 - keep) * proposal, image)
+        return distance
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the average; a short memory at first, when the weights change fast."""

@@ -1,0 +1,75 @@
+"""The shipped default: a light contextual-attention network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fido import weights as shipped
+from fido.infillers.base import Infiller, per_mask
+from fido.kept_pixels import fill_at, working_size
+from fido.networks.contextual_attention import STRIDE, ContextualAttentionNet
+from fido.noise import ImageNoise
+
+
+class ContextualAttentionInfiller(Infiller):
+    """Completes images with `ContextualAttentionNet`; kept pixels are returned as they are.
+
+    The network reads dropped pixels nowhere: `image * keep` is all that it gets.
+
+    Args:
+        weights: "ca" for the shipped weights, the path of a `.safetensors` file, or None for
+            random ones.
+        channels: See `ContextualAttentionNet`; must fit the weights.
+        resolution: Short side in pixels at which the network works, a multiple of 16; None is the
+            image's own size, extended to multiples of 16. See `fido.kept_pixels.fill_at`.
+        precision: "float32", or "bf16" for bfloat16 autocast, which only pays on hardware with
+            bfloat16 arithmetic.
+        max_batch: Rows in one pass of the network, or None for all at once.
+
+    Raises:
+        FileNotFoundError: If a weights file is not there.
+        ValueError: If weights are damaged or do not fit, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None = "ca",
+        channels: Sequence[int] = (48, 96, 128),
+        resolution: int | None = None,
+        precision: str = "float32",
+        max_batch: int | None = 32,
+    ) -> None:
+        super().__init__()
+        if precision not in ("float32", "bf16"):
+            raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
+        if max_batch is not None and max_batch < 1:
+            raise ValueError(f"infiller.max_batch must be at least 1 or null, got {max_batch}")
+        working_size((STRIDE, STRIDE), resolution, STRIDE)
+        c4, c8, c16 = channels
+        self.network = ContextualAttentionNet((c4, c8, c16))
+        if weights is not None:
+            shipped.load(self.network, weights)
+        self.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+        self.resolution = resolution
+        self.precision = precision
+        self.max_batch = max_batch
+
+    @torch.no_grad()
+    def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
+        """(b, 3, h, w), (b * s, 1, h, w) -> (b * s, 3, h, w) in [0, 1]; see `Infiller`."""
+        known = per_mask(image, self.repeats(image, keep)) * keep
+        rows = self.max_batch or len(keep)
+        filled = [
+            fill_at(self._network, known[start : start + rows], kept, self.resolution, STRIDE)
+            for start, kept in zip(range(0, len(keep), rows), torch.split(keep, rows), strict=True)
+        ]
+        return known + (1 - keep) * torch.cat(filled)
+
+    def _network(self, image: Tensor, keep: Tensor) -> Tensor:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            proposal: Tensor = self.network(image, keep)
+        return proposal.float().clamp(0, 1)

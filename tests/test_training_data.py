@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fido.training_data import (
+    InTurn,
+    RandomCrops,
+    cached_images,
+    centre_crops,
+    image_files,
+    split_by_name,
+)
+
+
+def write(folder, name, pixels):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for index in range(7):
+        noise = np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        write(folder, f"{index % 2}/{index}.png", noise)
+    return folder
+
+
+def test_an_image_of_the_right_size_is_stored_bit_for_bit(photos, tmp_path):
+    images, names = cached_images(photos, 40, tmp_path / "cache")
+    assert names == sorted(names)
+    for stored, name in zip(images, names, strict=True):
+        assert np.array_equal(stored, np.asarray(Image.open(photos / name)))
+
+
+def test_other_sizes_are_resized_by_the_short_side_and_centre_cropped(tmp_path):
+    pixels = np.zeros((60, 120, 3), np.uint8)
+    pixels[:, 30:90] = 255  # the middle square
+    write(tmp_path / "photos", "wide.png", pixels)
+    write(tmp_path / "photos", "grey.png", np.full((20, 20), 7, np.uint8))
+    images, names = cached_images(tmp_path / "photos", 30, tmp_path / "cache")
+    assert images[names.index("wide.png")][:, 2:-2].min() > 250
+    assert (images[names.index("grey.png")] == 7).all()
+
+
+def test_the_cache_is_used_again_until_the_images_change(photos, tmp_path):
+    cache = tmp_path / "cache"
+    cached_images(photos, 40, cache)
+    (file,) = cache.glob("*.npy")
+    before = file.stat().st_mtime_ns
+    cached_images(photos, 40, cache)
+    assert file.stat().st_mtime_ns == before
+    write(photos, "more.png", np.zeros((40, 40, 3), np.uint8))
+    images, _ = cached_images(photos, 40, cache)
+    assert len(images) == 8
+
+
+def test_no_images_is_an_error(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(ValueError, match="no image"):
+        image_files(tmp_path)
+
+
+def test_the_split_depends_on_names_only():
+    names = [f"{i}.png" for i in range(50)]
+    training, validation = split_by_name(names, 10)
+    assert len(validation) == 10
+    assert sorted(training + validation) == list(range(50))
+    shuffled = names[::-1]
+    again = split_by_name(shuffled, 10)[1]
+    assert {shuffled[i] for i in again} == {names[i] for i in validation}
+    with pytest.raises(ValueError, match="held_out"):
+        split_by_name(names, 50)
+
+
+def test_crops_are_parts_of_the_images_some_mirrored(photos, tmp_path):
+    images, _ = cached_images(photos, 40, tmp_path / "cache")
+    batch = RandomCrops(images, [2, 5], crop=24, batch_size=16, seed=3).batch(0)
+    assert batch.shape == (16, 3, 24, 24)
+    found = {False: 0, True: 0}
+    for crop in (batch * 255).round().byte().permute(0, 2, 3, 1).numpy():
+        for mirrored in found:
+            wanted = crop[:, ::-1] if mirrored else crop
+            views = (
+                np.lib.stride_tricks.sliding_window_view(images[i], (24, 24, 3)) for i in (2, 5)
+            )
+            found[mirrored] += any((v == wanted).all((-1, -2, -3)).any() for v in views)
+    assert sum(found.values()) == 16
+    assert min(found.values()) > 0
+
+
+def test_every_epoch_shows_every_image_once_in_another_order(photos, tmp_path):
+    images, _ = cached_images(photos, 40, tmp_path / "cache")
+    crops = RandomCrops(images, range(7), crop=40, batch_size=2, seed=0)
+    shown = torch.cat([crops.batch(step) for step in range(7)])  # two epochs of 7 images
+    means = (shown.mean((1, 2, 3)) * 1e4).round().tolist()
+    assert sorted(means[:7]) == sorted(means[7:])
+    assert len(set(means[:7])) == 7
+    assert means[:7] != means[7:]
+
+
+def test_a_batch_is_a_function_of_seed_and_step(photos, tmp_path):
+    images, _ = cached_images(photos, 40, tmp_path / "cache")
+    crops = RandomCrops(images, range(7), crop=24, batch_size=4, seed=0)
+    late = crops.batch(5)
+    crops.batch(0)
+    assert torch.equal(late, crops.batch(5))
+    other = RandomCrops(images, range(7), crop=24, batch_size=4, seed=1)
+    assert not torch.equal(late, other.batch(5))
+
+
+def test_streams_take_turns(photos, tmp_path):
+    images, _ = cached_images(photos, 40, tmp_path / "cache")
+    small = RandomCrops(images, range(7), crop=16, batch_size=4)
+    large = RandomCrops(images, range(7), crop=40, batch_size=1)
+    turns = InTurn([small, large])
+    assert torch.equal(turns.batch(4), small.batch(2))
+    assert torch.equal(turns.batch(5), large.batch(2))
+
+
+def test_centre_crops_and_too_large_crops(photos, tmp_path):
+    images, _ = cached_images(photos, 40, tmp_path / "cache")
+    middle = centre_crops(images, [1], 20)
+    assert torch.equal(
+        (middle[0] * 255).byte(), torch.tensor(images[1][10:30, 10:30]).permute(2, 0, 1)
+    )
+    with pytest.raises(ValueError, match="crop of 41"):
+        RandomCrops(images, range(7), crop=41, batch_size=1)
