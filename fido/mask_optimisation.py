@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, Self
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fido.mask import ConcreteMask, composite, hard_keep
+from fido.mask import composite, hard_keep
 from fido.noise import ImageNoise
 from fido.objectives import Objective
 
@@ -17,10 +17,34 @@ Infill = Callable[[Tensor, Tensor, ImageNoise | None], Tensor]
 Score = Callable[[Tensor, Tensor], Tensor]
 
 
+class LearnedMask(Protocol):
+    """The masks of b images, an nn.Module: a distribution over keep-masks, or one mask each."""
+
+    def sample(self, samples: int, noise: ImageNoise) -> Tensor:
+        """(b * samples, 1, h, w) masks in [0, 1] with gradient; row r is of image r // samples."""
+        ...
+
+    def keep_prob(self) -> Tensor:
+        """(b, 1, h, w) what the objective's penalties act on, with gradient."""
+        ...
+
+    def final_keep_prob(self) -> Tensor:
+        """(b, 1, h, w) the map to show and to save, without gradient."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is learned."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The masks on another device."""
+        ...
+
+
 class MaskOptimisation(pl.LightningModule):
     """Optimises the dropout logits of b images at once, each as if it were alone.
 
-    Every step draws s relaxed masks an image, fills what the rounded masks drop, mixes with the
+    Every step draws s relaxed masks an image, fills what the hard masks drop, mixes with the
     relaxed masks, scores the class, and takes one Adam step on the objective. The loss is a sum
     over images and Adam is elementwise, so an image's map is that of a run of its own. Give it
     `range(steps)` as training data: an item is the step's index.
@@ -41,6 +65,7 @@ class MaskOptimisation(pl.LightningModule):
         steps: Number of steps.
         learning_rate: Adam's; falls linearly to 0 over the steps.
         on_step: Called after every step with its index and the newest entries of the curves.
+        hard: Relaxed masks in, zeros and ones out: which pixels the infiller is shown.
 
     Attributes:
         curves: "loss", "score", "area", each a list of (b,) tensors, one a step.
@@ -52,7 +77,7 @@ class MaskOptimisation(pl.LightningModule):
         self,
         image: Tensor,
         target: Tensor,
-        mask: ConcreteMask,
+        mask: LearnedMask,
         objective: Objective,
         infill: Infill,
         score: Score,
@@ -62,6 +87,7 @@ class MaskOptimisation(pl.LightningModule):
         steps: int,
         learning_rate: float,
         on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
+        hard: Callable[[Tensor], Tensor] = hard_keep,
     ) -> None:
         super().__init__()
         self.image = image
@@ -76,12 +102,13 @@ class MaskOptimisation(pl.LightningModule):
         self.steps = steps
         self.learning_rate = learning_rate
         self.on_step = on_step
+        self.hard = hard
         self.curves: dict[str, list[Tensor]] = {"loss": [], "score": [], "area": []}
 
     def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
         """The summed loss of one step; also appends to the curves."""
         keep = self.mask.sample(self.samples, self.mask_noise)
-        infill = self.infill(self.image, hard_keep(keep), self.infill_noise)
+        infill = self.infill(self.image, self.hard(keep), self.infill_noise)
         rows = self.score(composite(self.image, keep, infill), self.target)
         score = rows.view(-1, self.samples).mean(1)
         keep_prob = self.mask.keep_prob()

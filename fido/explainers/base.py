@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
-
+from fido.progress import Progress as Progress
 from fido.records import Explanation, Sample
-
-Progress = Callable[[Sequence[str], int, int, dict[str, Tensor]], None]
-"""Told while a method works: ids of the batch, steps done, steps in all, newest (b,) values."""
 
 
 class Explainer(Protocol):
