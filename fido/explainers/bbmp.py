@@ -1,0 +1,74 @@
+"""BBMP: one soft mask over infilled pixels, where FIDO learns a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fido.classifiers.base import Classifier
+from fido.explainers.base import Progress
+from fido.infillers.base import Infiller
+from fido.mask_fit import MaskFit
+from fido.objectives import Objective
+from fido.point_mask import PointMask, kept_whole
+from fido.records import Explanation, Sample
+
+
+class Bbmp:
+    """Learns a keep-mask in [0, 1] under FIDO's objectives: black-box meaningful perturbation.
+
+    The mask starts at 1. A pixel is shown to the infiller only while its keep value is 1, so that
+    after the first steps the infiller sees little of the image.
+
+    Args:
+        classifier: What is explained.
+        infiller: What stands in for dropped pixels.
+        objective: SSR or SDR.
+        grid: Cells of the mask a side, or (rows, columns).
+        align_corners: Of the mask's bilinear upsampling.
+        steps: Optimisation steps.
+        learning_rate: Adam's, falling linearly to 0.
+        seed: Of the infiller's random numbers.
+        progress: Told of every step; see `Progress`.
+        max_batch: Images optimised side by side; halved when memory runs out.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Source: Chang et al. 2019, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        infiller: Infiller,
+        objective: Objective,
+        grid: int | Sequence[int] = 56,
+        align_corners: bool = False,
+        steps: int = 300,
+        learning_rate: float = 0.05,
+        seed: int = 0,
+        progress: Progress | None = None,
+        max_batch: int = 64,
+    ) -> None:
+        self.grid = grid if isinstance(grid, int) else (grid[0], grid[1])
+        self.align_corners = align_corners
+        self.fit = MaskFit(
+            self._new_mask,
+            classifier,
+            infiller,
+            objective,
+            1,
+            steps,
+            learning_rate,
+            seed,
+            progress,
+            kept_whole,
+            max_batch,
+        )
+
+    def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
+        """See `Explainer.explain`; a map of keep values, threshold 0.5."""
+        return self.fit.explain(samples)
+
+    def _new_mask(self, images: int, size: tuple[int, int]) -> PointMask:
+        return PointMask(images, size, self.grid, align_corners=self.align_corners)
