@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from torch import Tensor
+
 from fido.progress import Progress as Progress
 from fido.records import Explanation, Sample
 
@@ -23,3 +25,9 @@ class Explainer(Protocol):
             samples: All of one image size, each with its `target` set.
         """
         ...
+
+
+def half_of_maximum(saliency: Tensor) -> float:
+    """The threshold of maps on no fixed scale; a map without positive values has no region."""
+    highest = float(saliency.max())
+    return highest / 2 if highest > 0 else highest
