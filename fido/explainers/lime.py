@@ -1,0 +1,168 @@
+"""LIME: a linear model of the class probability in which superpixels are present."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from skimage.segmentation import slic
+from sklearn.linear_model import Lasso, Ridge
+from torch import Tensor
+
+from fido.batching import Batches
+from fido.classifiers.base import Classifier
+from fido.explainers.base import Progress, half_of_maximum
+from fido.infillers.base import Infiller
+from fido.noise import ImageNoise
+from fido.perturbation import PerturbedImage
+from fido.records import Explanation, Sample
+from fido.sample_batch import SampleBatch, stack
+
+
+class Lime:
+    """Weighted linear regression of `p_c` on which superpixels are kept, over random subsets.
+
+    A superpixel's value is its coefficient: what its presence adds to the probability. The map is
+    signed; its threshold is half of its maximum. Gray infill is LIME, a generative infiller LIME-G.
+
+    Args:
+        classifier: What is explained.
+        infiller: What stands in for dropped superpixels.
+        samples: Number N of subsets; each keeps every superpixel with probability 1/2, the first
+            keeps all.
+        superpixels: Number that SLIC aims at.
+        compactness: Of SLIC.
+        sigma: Of SLIC's smoothing before, in pixels.
+        regression: "ridge" or "lasso".
+        alpha: Of the regression's penalty.
+        distance: From the image, for the weights: "cosine" between the subsets as 0/1 vectors, or
+            "image", the root mean square difference of the images in [0, 1] units.
+        kernel_width: Weights are `sqrt(exp(-distance^2 / kernel_width^2))`.
+        seed: Of the subsets' and the infiller's random numbers.
+        progress: Told of every batch; see `Progress`.
+        max_batch: Images a pass; halved when memory runs out.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source: Ribeiro et al. 2016; Agarwal & Nguyen 2020, section 3.4 (LIME-G).
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        infiller: Infiller,
+        samples: int = 1000,
+        superpixels: int = 50,
+        compactness: float = 30.0,
+        sigma: float = 3.0,
+        regression: Literal["ridge", "lasso"] = "ridge",
+        alpha: float = 1.0,
+        distance: Literal["cosine", "image"] = "cosine",
+        kernel_width: float = 0.25,
+        seed: int = 0,
+        progress: Progress | None = None,
+        max_batch: int = 64,
+    ) -> None:
+        for name, number, least in (("samples", samples, 2), ("superpixels", superpixels, 1)):
+            if number < least:
+                raise ValueError(f"explainer.{name} must be {least} or more, got {number}")
+        for name, value in (("compactness", compactness), ("kernel_width", kernel_width)):
+            if value <= 0:
+                raise ValueError(f"explainer.{name} must be above 0, got {value}")
+        for name, value in (("sigma", sigma), ("alpha", alpha)):
+            if value < 0:
+                raise ValueError(f"explainer.{name} must be 0 or more, got {value}")
+        if regression not in ("ridge", "lasso"):
+            raise ValueError(f"explainer.regression must be ridge or lasso, got {regression!r}")
+        if distance not in ("cosine", "image"):
+            raise ValueError(f"explainer.distance must be cosine or image, got {distance!r}")
+        self.classifier = classifier
+        self.infiller = infiller
+        self.samples = samples
+        self.slic = {"n_segments": superpixels, "compactness": compactness, "sigma": sigma}
+        self.regression = Ridge(alpha=alpha) if regression == "ridge" else Lasso(alpha=alpha)
+        self.distance = distance
+        self.kernel_width = kernel_width
+        self.seed = seed
+        self.progress = progress
+        self.batches = Batches(max_batch)
+
+    def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
+        """See `Explainer.explain`; one image after the other, its subsets in batches."""
+        return [self._explain(stack([sample], self.classifier.device)) for sample in samples]
+
+    @torch.no_grad()
+    def _explain(self, batch: SampleBatch) -> Explanation:
+        segments = self.segment(batch.image[0].cpu())
+        present = self.subsets(batch.ids[0], int(segments.max()) + 1)
+        perturbed = PerturbedImage(self.infiller, batch.image, batch.ids[0], self.seed)
+        probability, image_distance = self._look(batch, present, segments, perturbed)
+        distance = image_distance if self.distance == "image" else cosine_distance(present)
+        weights = kernel_weights(distance, self.kernel_width)
+        self.regression.fit(present.numpy(), probability.numpy(), sample_weight=weights.numpy())
+        coefficients = torch.from_numpy(np.asarray(self.regression.coef_)).float()
+        saliency = coefficients[segments].unsqueeze(0)
+        return Explanation(
+            id=batch.ids[0],
+            target=int(batch.target),
+            saliency=saliency,
+            threshold=half_of_maximum(saliency),
+            cost={"forward": self.samples, "backward": 0, "infill": perturbed.infills},
+        )
+
+    def segment(self, image: Tensor) -> Tensor:
+        """(3, h, w) in [0, 1] -> (h, w) superpixel indices from 0, without gaps."""
+        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        labels = slic(pixels, start_label=0, channel_axis=-1, **self.slic)
+        _, index = np.unique(labels, return_inverse=True)
+        return torch.from_numpy(index.reshape(labels.shape)).long()
+
+    def subsets(self, image_id: str, count: int) -> Tensor:
+        """(N, count) float64 of zeros and ones: which superpixels each row keeps."""
+        noise = ImageNoise(self.seed, [image_id], "lime")
+        present = (noise.uniform(self.samples, count) < 0.5).double()
+        present[0] = 1
+        return present
+
+    def _look(
+        self, batch: SampleBatch, present: Tensor, segments: Tensor, perturbed: PerturbedImage
+    ) -> tuple[Tensor, Tensor]:
+        """(N,) float64 probabilities and distances from the image of all perturbed images."""
+        device = batch.image.device
+        kept, place = present.float().to(device), segments.to(device)
+
+        def look(start: int, stop: int) -> tuple[Tensor, Tensor]:
+            rows = perturbed.rows(kept[start:stop, place].unsqueeze(1), start)
+            probability = self.classifier.probabilities(rows)[:, int(batch.target)]
+            if self.distance == "cosine":
+                return probability.cpu(), torch.zeros(stop - start)
+            return probability.cpu(), (rows - batch.image).square().mean((1, 2, 3)).sqrt().cpu()
+
+        found: list[tuple[Tensor, Tensor]] = []
+        for probability, distance in self.batches(self.samples, look):
+            found.append((probability, distance))
+            if self.progress is not None:
+                done = sum(len(p) for p, _ in found)
+                news = {"probability": probability.mean().view(1)}
+                self.progress(batch.ids, done, self.samples, news)
+        probabilities, distances = (
+            torch.cat(values).double() for values in zip(*found, strict=True)
+        )
+        return probabilities, distances
+
+
+def cosine_distance(present: Tensor) -> Tensor:
+    """(N, count) zeros and ones -> (N,) cosine distance from a row of ones; 1 for empty rows."""
+    # The dot product with ones is the number of ones k, the norms are sqrt(k) and sqrt(count).
+    return 1 - present.mean(1).sqrt()
+
+
+def kernel_weights(distance: Tensor, width: float) -> Tensor:
+    """(N,) `sqrt(exp(-distance^2 / width^2))`, the weights of the regression's rows.
+
+    Source: Ribeiro et al. 2016, section 3.4, with the square root of the authors' code.
+    """
+    return (-distance.square() / width**2).exp().sqrt()
