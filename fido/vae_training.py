@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from fido.infiller_training import InfillerTraining
 from fido.kept_pixels import fill_at, resize_kept
-from fido.networks.inpainting_vae import Completion, InpaintingVAE
+from fido.networks.inpainting_vae import InpaintingVAE
 from fido.noise import image_seed
 
 
@@ -70,47 +71,62 @@ class VaeTraining(InfillerTraining):
         self.kl_weight = kl_weight
         self.beta = beta
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Loss of the batch of the current step; what the loader yields is not looked at."""
-        step = self.global_step
-        image = self.batches(step).to(self.device)
-        keep = self.masks(self.hole_masks, image, str(step))
-        terms = self.loss_terms(image, keep, image_seed(self.seed, str(step), "latent"))
-        for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), batch_size=1)
-        return terms["loss"]
+    def gradients(self, image: Tensor, keep: Tensor, step: int) -> list[Tensor]:
+        """See `InfillerTraining.gradients`; also logs the terms of the loss."""
+        size = self.shrunk(image)
+        generator = torch.Generator().manual_seed(image_seed(self.seed, str(step), "latent"))
+        noise = torch.randn(len(image), *self.network.latent_shape(*size), generator=generator)
+        parameters = list(self.network.parameters())
+        total = (1 - functional.adaptive_avg_pool2d(keep, size)).sum().clamp_min(1.0)
 
-    def loss_terms(self, image: Tensor, keep: Tensor, seed: int) -> dict[str, Tensor]:
-        """The loss and its parts.
+        def part(
+            image: Tensor, keep: Tensor, noise: Tensor
+        ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+            terms = self.loss_terms(image, keep, noise, total)
+            gradients = torch.autograd.grad(terms["loss"], parameters)
+            return {name: value.detach() for name, value in terms.items()}, gradients
+
+        pieces = [x.chunk(self.workers) for x in (image, keep, noise.to(image.device))]
+        with ThreadPoolExecutor(self.workers) as pool:
+            terms, gradients = zip(*pool.map(part, *pieces), strict=True)
+        for name in terms[0]:
+            self.log(f"train/{name}", sum(shares[name] for shares in terms), batch_size=1)
+        return [torch.stack(shares).sum(0) for shares in zip(*gradients, strict=True)]
+
+    def loss_terms(
+        self, image: Tensor, keep: Tensor, noise: Tensor, total: Tensor
+    ) -> dict[str, Tensor]:
+        """What some rows of a batch add to its loss, and the parts of that.
 
         Args:
             image: (n, 3, h, w) in [0, 1].
             keep: (n, 1, h, w), 1 keeps.
-            seed: Of the latents' noise.
+            noise: (n, *latent_shape) standard normal numbers.
+            total: Dropped pixels of the whole batch, counted in cells.
 
         Returns:
-            "loss"; "nll" in nats a dropped value; "kl" in nats an image; "hole_l1" at the
-            network's resolution.
+            "loss"; "nll" and "kl", both in nats a dropped value of the batch, before their
+            weights; "hole_l1" at the network's resolution.
         """
-        size = (image.shape[-2] // self.shrink, image.shape[-1] // self.shrink)
+        size = self.shrunk(image)
         shown, kept = resize_kept(image, keep, size)
         wanted, _ = resize_kept(image, 1 - keep, size)
-        weight = 1 - functional.adaptive_avg_pool2d(keep, size)
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(len(image), *self.network.latent_shape(*size), generator=generator)
-        told: Completion = self.network.complete(shown, kept, noise.to(image.device))
-        values = (3 * weight.sum()).clamp_min(1.0)
-        per_value = gaussian_nll(wanted, told.mean, told.log_variance)
+        weight = (1 - functional.adaptive_avg_pool2d(keep, size)) / (3 * total)
+        told = self.network.complete(shown, kept, noise)
+        nll = gaussian_nll(wanted, told.mean, told.log_variance)
         # Where the variance is high the likelihood hardly pulls at the mean; see `beta`.
-        attention = torch.exp(self.beta * told.log_variance.detach())
-        nll = (weight * per_value).sum() / values
-        kl = standard_kl(told.latent_mean, told.latent_log_variance).sum()
+        pull = torch.exp(self.beta * told.log_variance.detach())
+        kl = standard_kl(told.latent_mean, told.latent_log_variance).sum() / (3 * total)
         return {
-            "loss": ((weight * attention * per_value).sum() + self.kl_weight * kl) / values,
-            "nll": nll,
-            "kl": kl / len(image),
-            "hole_l1": (weight * (wanted - told.mean).abs()).sum() / values,
+            "loss": (weight * pull * nll).sum() + self.kl_weight * kl,
+            "nll": (weight * nll).sum(),
+            "kl": kl,
+            "hole_l1": (weight * (wanted - told.mean).abs()).sum(),
         }
+
+    def shrunk(self, image: Tensor) -> tuple[int, int]:
+        """Rows and columns that the network sees of (n, 3, h, w)."""
+        return image.shape[-2] // self.shrink, image.shape[-1] // self.shrink
 
     def fill(self, image: Tensor, keep: Tensor) -> Tensor:
         """(n, 3, h, w) predictive mean of the averaged weights, at the images' resolution."""

@@ -1,0 +1,96 @@
+"""The shipped variational autoencoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fido import weights as shipped
+from fido.infillers.base import Infiller, per_mask
+from fido.kept_pixels import check_options, fill_at, working_size
+from fido.networks.inpainting_vae import InpaintingVAE
+from fido.noise import ImageNoise
+
+
+class VaeInfiller(Infiller):
+    """Fills with the predictive mean of an `InpaintingVAE`, also where pixels were kept.
+
+    Args:
+        network: The VAE that the weights belong to.
+        weights: "vae" for the shipped weights, the path of a `.safetensors` file, or None to leave
+            the network as it is.
+        latent: "mean" decodes the posterior's mean; "sample" decodes a draw for every mask, so
+            that repeated fills of one mask differ as much as the network is unsure.
+        shrink: How many times smaller than the image the network works, from averages of kept
+            pixels; the short side is rounded to a multiple of 8 pixels.
+        precision: "float32", or "bf16" for bfloat16 autocast, which only pays on hardware with
+            bfloat16 arithmetic.
+        max_batch: Rows in one pass of the network, or None for all at once.
+
+    Raises:
+        FileNotFoundError: If a weights file is not there.
+        ValueError: If weights are damaged or do not fit, or an argument is out of range.
+
+    Source: Chang et al. 2019, section 4.1 ("VAE"); the authors' code samples the latent.
+    """
+
+    def __init__(
+        self,
+        network: InpaintingVAE,
+        weights: str | Path | None = "vae",
+        latent: Literal["mean", "sample"] = "mean",
+        shrink: float = 2,
+        precision: Literal["float32", "bf16"] = "float32",
+        max_batch: int | None = 32,
+    ) -> None:
+        super().__init__()
+        check_options(None, max_batch)
+        if latent not in ("mean", "sample"):
+            raise ValueError(f"infiller.latent must be mean or sample, got {latent!r}")
+        if shrink < 1:
+            raise ValueError(f"infiller.shrink must be 1 or more, got {shrink}")
+        if precision not in ("float32", "bf16"):
+            raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
+        if weights is not None:
+            shipped.load(network, weights)
+        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)  
+        self.network.eval()
+        self.needs_noise = latent == "sample"
+        self.shrink = shrink
+        self.precision = precision
+        self.max_batch = max_batch
+
+    def train(self, mode: bool = True) -> VaeInfiller:
+        """Stays in evaluation mode: the statistics of normalisation layers are frozen."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
+        """See `Infiller.infill`.
+
+        Raises:
+            ValueError: If the latent is sampled and no noise is given.
+        """
+        repeats = self.repeats(image, keep)
+        rows = per_mask(image, repeats)
+        size = (image.shape[-2], image.shape[-1])
+        resolution = max(8, 8 * round(min(size) / self.shrink / 8)) if self.shrink > 1 else None
+        if not self.needs_noise:
+            return fill_at(self._mean, rows, keep, resolution, self.max_batch)
+        if noise is None:
+            raise ValueError("VaeInfiller.infill with latent=sample needs the images' noise")
+        shape = self.network.latent_shape(*working_size(size, resolution))
+        draws = iter(noise.normal(repeats, *shape).split(self.max_batch or len(rows)))
+
+        def sample(image: Tensor, keep: Tensor) -> Tensor:
+            return self._mean(image, keep, next(draws))
+
+        return fill_at(sample, rows, keep, resolution, self.max_batch)
+
+    def _mean(self, image: Tensor, keep: Tensor, noise: Tensor | None = None) -> Tensor:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            told = self.network.complete(image, keep, noise)
+        return told.mean.float().clamp(0, 1)
