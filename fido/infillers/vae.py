@@ -83,7 +83,7 @@ class VaeInfiller(Infiller):
         if noise is None:
             raise ValueError("VaeInfiller.infill with latent=sample needs the images' noise")
         shape = self.network.latent_shape(*working_size(size, resolution))
-        draws = iter(noise.normal(repeats, *shape).split(self.max_batch or len(rows)))
+        draws = iter(torch.split(noise.normal(repeats, *shape), self.max_batch or len(rows)))
 
         def sample(image: Tensor, keep: Tensor) -> Tensor:
             return self._mean(image, keep, next(draws))

@@ -1,0 +1,219 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch.distributions import Normal, kl_divergence
+
+from fido.hole_masks import BernoulliCells
+from fido.networks.inpainting_vae import InpaintingVAE
+from fido.push_pull import push_pull
+from fido.training_checkpoint import TrainingCheckpoint
+from fido.training_logger import wandb_logger
+from fido.vae_training import VaeTraining, gaussian_nll, standard_kl
+from fido.validation_grid import ValidationGrid
+
+ROOT = Path(__file__).parent.parent
+LIGHT = {"style": "residual", "prefill": True, "skips": True, "patch": 2, "stem_kernel": 3}
+
+
+class Stopped(KeyboardInterrupt):
+    """What a user's Ctrl-C is."""
+
+
+class StopAt(pl.Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.step:
+            raise Stopped
+
+
+def stripes(n, seed):
+    """Diagonal stripes: easy to complete for who understands them, hard by blurring."""
+    generator = torch.Generator().manual_seed(seed)
+    phase = torch.rand(n, 3, 1, 1, generator=generator)
+    y, x = torch.arange(32.0).view(1, 1, 32, 1), torch.arange(32.0).view(1, 1, 1, 32)
+    return 0.5 + 0.4 * torch.sin((x + y) * 0.8 + 6.3 * phase)
+
+
+def module(steps=10, style=LIGHT, **options):
+    torch.manual_seed(0)
+    given = {"shrink": 1, "learning_rate": 3e-3, "warmup": 5, "ema_decay": 0.9, "beta": 0.5}
+    return VaeTraining(
+        network=InpaintingVAE((16, 16, 16), latent=8, dilations=(1,), head=16, **style),
+        batches=lambda step: stripes(8, step),
+        hole_masks=BernoulliCells(sides=(4, 8), low=0.3, high=0.7),
+        validation_images=stripes(8, 10_000),
+        validation_masks={"cells": BernoulliCells(sides=(8,), low=0.5, high=0.5)},
+        steps=steps,
+        **(given | options),
+    )
+
+
+def fit(folder, steps, *callbacks, **options):
+    checkpoint = TrainingCheckpoint(folder)
+    trained = module(steps, **options)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_steps=steps,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        check_val_every_n_epoch=None,
+        val_check_interval=4,
+        num_sanity_val_steps=0,
+        callbacks=[checkpoint, *callbacks],
+    )
+    trainer.fit(
+        trained, range(steps), range(1), ckpt_path=checkpoint.resume_from(), weights_only=True
+    )
+    return trained
+
+
+def test_likelihood_and_divergence_are_those_of_torch():
+    x, mean, log_variance = torch.randn(3, 50)
+    normal = Normal(mean, (log_variance / 2).exp())
+    constant = 0.5 * torch.log(torch.tensor(2 * torch.pi))
+    torch.testing.assert_close(gaussian_nll(x, mean, log_variance) + constant, -normal.log_prob(x))
+    torch.testing.assert_close(
+        standard_kl(mean, log_variance), kl_divergence(normal, Normal(0.0, 1.0))
+    )
+
+
+def test_at_full_resolution_the_loss_is_the_papers():
+    trained = module(beta=0.0, kl_weight=0.3)
+    torch.nn.init.normal_(trained.network.predict.weight, std=0.1)
+    image, keep = stripes(3, 0), (torch.rand(3, 1, 32, 32) < 0.6).float()
+    noise = torch.randn(3, *trained.network.latent_shape(32, 32))
+    told = trained.network.complete(image, keep, noise)
+    nll, dropped = 0.0, 0
+    for row, y, x in (keep[:, 0] == 0).nonzero().tolist():
+        dropped += 3
+        for colour in range(3):
+            place = (row, colour, y, x)
+            spread = told.log_variance[place]
+            nll += 0.5 * (spread + (image[place] - told.mean[place]) ** 2 / spread.exp())
+    kl = standard_kl(told.latent_mean, told.latent_log_variance).sum()
+    terms = trained.loss_terms(image, keep, noise, (1 - keep).sum())
+    torch.testing.assert_close(terms["loss"], (nll + 0.3 * kl) / dropped, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(terms["nll"], nll / dropped, rtol=1e-4, atol=1e-5)
+
+
+def test_shrunk_it_must_say_the_average_of_the_dropped_pixels():
+    trained = module(shrink=2, beta=1.0, kl_weight=0.0)
+    image, keep = stripes(2, 0), torch.ones(2, 1, 32, 32)
+    keep[..., 8, 8] = 0  # a quarter of a cell
+    keep[..., 16:18, 16:18] = 0  # a whole one
+    noise = torch.zeros(2, *trained.network.latent_shape(16, 16))
+    total = torch.tensor(2 * 1.25)
+    l1 = trained.loss_terms(image, keep, noise, total)["hole_l1"]
+    cells = torch.nn.functional.avg_pool2d(image * keep, 2)
+    cells = cells / torch.nn.functional.avg_pool2d(keep, 2).clamp_min(1e-9)
+    kept = (torch.nn.functional.avg_pool2d(keep, 2) > 0).float()
+    proposal = push_pull(cells, kept)
+    one = (proposal[:, :, 4, 4] - image[:, :, 8, 8]).abs().sum()
+    four = (proposal[:, :, 8, 8] - image[:, :, 16:18, 16:18].mean((2, 3))).abs().sum()
+    torch.testing.assert_close(l1, (one / 4 + four) / (3 * total), rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_does_not_depend_on_the_workers():
+    image, keep = stripes(6, 0), (torch.rand(6, 1, 32, 32) < 0.5).float()
+    results = []
+    for workers in (1, 2, 3):
+        trained = module(workers=workers)
+        trained.log = lambda *args, **kwargs: None
+        torch.manual_seed(1)
+        torch.nn.init.normal_(trained.network.predict.weight, std=0.1)
+        results.append(trained.gradients(image, keep, 0))
+    for gradients in results[1:]:
+        for gradient, expected in zip(gradients, results[0], strict=True):
+            assert torch.allclose(gradient, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_training_beats_the_prefill_it_starts_from(tmp_path):
+    trained = fit(tmp_path, 150)
+    assert trained.evaluate(trained.fill)["cells"] < 0.6 * trained.evaluate(push_pull)["cells"]
+
+
+@pytest.mark.parametrize("style", [LIGHT, {}], ids=["light", "paper"])
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, style):
+    whole = fit(tmp_path / "whole", 10, style=style)
+    with pytest.raises((Stopped, SystemExit)):
+        fit(tmp_path / "parts", 10, StopAt(5), style=style)
+    resumed = fit(tmp_path / "parts", 10, style=style)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+    exported = load_file(tmp_path / "parts" / "ema.safetensors")
+    assert all(torch.equal(value, exported[key]) for key, value in whole.ema.state_dict().items())
+    statistics = dict(whole.ema.named_buffers())
+    assert all(torch.equal(statistics[k], v) for k, v in whole.network.named_buffers())
+
+
+def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
+    trained = fit(tmp_path, 4, ValidationGrid(tmp_path, images=3, laws=["cells"]))
+    with Image.open(tmp_path / "infills" / "0000004.png") as file:
+        picture = np.asarray(file).reshape(3, 32, 3, 32, 3).transpose(0, 2, 1, 3, 4)
+    image = trained.validation_images[:3].mul(255).round().permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(picture[0], image)
+    law = trained.validation_masks["cells"]
+    keep = trained.masks(law, trained.validation_images, "validation cells")[:3, 0].numpy() == 1
+    assert np.array_equal(picture[1][keep], image[keep])
+    assert (picture[1][~keep] == 128).all()
+    assert np.array_equal(picture[2][keep], image[keep])
+    filled = trained.fill(trained.validation_images[:3], torch.from_numpy(keep)[:, None].float())
+    wanted = filled.detach().clamp(0, 1).mul(255).round().permute(0, 2, 3, 1).numpy()
+    assert np.abs(picture[2][~keep] - wanted[~keep]).max() <= 1
+    with pytest.raises(ValueError, match="unknown"):
+        ValidationGrid(tmp_path, images=3, laws=["unknown"]).picture(trained, torch.device("cpu"))
+
+
+def test_bad_settings_are_named():
+    for option, value in [("shrink", 0), ("kl_weight", -1.0), ("beta", 1.5)]:
+        with pytest.raises(ValueError, match=rf"training\.{option}"):
+            module(**{option: value})
+
+
+def test_wandb_is_offline_without_a_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    assert wandb_logger(str(tmp_path))._offline
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    assert not wandb_logger(str(tmp_path))._offline
+    with pytest.raises(ValueError, match=r"train_logger\.mode"):
+        wandb_logger(str(tmp_path), mode="maybe")
+
+
+@pytest.mark.slow
+def test_the_command_stops_on_sigterm_and_goes_on_exactly(tmp_path):
+    def command(output):
+        return [
+            *(sys.executable, "train_vae.py", f"output={tmp_path / output}", "threads=1"),
+            *("epochs=1", "least_steps=300", "train_logger=csv", "photos.image_size=64"),
+            *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
+        ]
+
+    subprocess.run(command("whole"), cwd=ROOT, check=True)
+    first = subprocess.Popen(command("parts"), cwd=ROOT)
+    while not list((tmp_path / "parts").glob("curves/*/metrics.csv")):
+        assert first.poll() is None, "the training ended before it could be stopped"
+        time.sleep(0.1)
+    os.kill(first.pid, signal.SIGTERM)
+    first.wait(timeout=60)
+    checkpoint = torch.load(tmp_path / "parts" / "last.ckpt", weights_only=True)
+    assert 0 < checkpoint["global_step"] < 300
+    subprocess.run(command("parts"), cwd=ROOT, check=True)
+    whole, parts = (load_file(tmp_path / x / "ema.safetensors") for x in ("whole", "parts"))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert list((tmp_path / "whole" / "infills").glob("*.png"))
