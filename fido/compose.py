@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import sys
@@ -69,14 +70,24 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare_command_line() -> None:
-    """Register the resolvers that name a sweep's folders; call it before `hydra.main` runs.
+    """Register the resolver that names a sweep's folders; call it before `hydra.main` runs.
 
-    The sweep's folder is named after the command line and a job's folder after its overrides, so
-    that the same line finds the same folders and only does what is missing. The name travels in
-    the environment, because jobs may run in other processes.
+    The sweep's folder is named after the command line and a job's folder after those of its
+    overrides that the line does not hold, the swept ones, so that the same line finds the same
+    folders and only does what is missing. The line travels in the environment, because jobs may
+    run in other processes.
     """
-    os.environ.setdefault("FIDO_SWEEP", folder_name(sys.argv[1:]))
-    OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    line = sys.argv[1:]
+    if {"-m", "--multirun"} & set(line) or any(word.startswith("sweep=") for word in line):
+        os.environ.setdefault("FIDO_SWEEP", folder_name(line))
+        os.environ.setdefault("FIDO_SWEEP_LINE", json.dumps(line))
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+
+
+def job_folder(overrides: Sequence[str]) -> str:
+    """The folder name of one job of a sweep."""
+    line = json.loads(os.environ.get("FIDO_SWEEP_LINE", "[]"))
+    return folder_name([override for override in overrides if override not in line])
 
 
 def folder_name(overrides: Sequence[str]) -> str:

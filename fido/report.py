@@ -130,7 +130,7 @@ class WandbLog(NoLog):
     def result(self, result: Result) -> None:
         """See `Observer.result`."""
         scores = {f"scores/{k}": v for k, v in result.row.items() if isinstance(v, int | float)}
-        self._run.log(scores)
+        self._run.log({**scores, "seconds": result.seconds})
         if self._images >= self.max_images:
             return
         self._images += 1

@@ -33,6 +33,7 @@ class Result:
     edit: RegionEdit
     row: Row
     figure: str
+    seconds: float
 
 
 class Observer(Protocol):
@@ -94,7 +95,7 @@ class Runner:
         """Explain what is left to explain; write `scores.csv` whatever happens.
 
         Returns:
-            A summary: numbers of images by status, means of the numeric columns, seconds.
+            A summary: images by status, means of the numeric columns, cost, seconds of this run.
 
         Raises:
             UnreadableImageError: If an image cannot be read and the source is set to stop.
@@ -109,7 +110,11 @@ class Runner:
                 self._explain(samples)
         finally:
             self.store.write_scores()
-        return summary(self.store.rows(), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return {
+            **summary(self.store.rows()),
+            "this_run": {"images": len(left), "seconds": round(seconds, 3)},
+        }
 
     def _batches(self, source: PhotoSource, entries: Sequence[Entry]) -> Iterator[list[Sample]]:
         """Samples with their targets set, `images_per_fit` at a time."""
@@ -161,22 +166,21 @@ class Runner:
             edit = edit_region(
                 self.classifier, self.infiller, sample.image, explanation.region, noise
             )
-            row = self._row(sample, explanation, edit, seconds)
+            row = self._row(sample, explanation, edit)
             figure = self.store.folder / "figures" / f"{sample.id}.png"
             names = self.classifier.class_names
             save_figure(explanation_figure(sample, explanation, edit, names), figure)
             self.store.save(sample, explanation, row)
             for observer in self.observers:
-                observer.result(Result(sample, explanation, edit, row, str(figure)))
+                observer.result(Result(sample, explanation, edit, row, str(figure), seconds))
 
     def _skip(self, row: Row) -> None:
         self.store.save_not_explained(str(row["id"]), row)
         for observer in self.observers:
             observer.skipped(row)
 
-    def _row(
-        self, sample: Sample, explanation: Explanation, edit: RegionEdit, seconds: float
-    ) -> Row:
+    def _row(self, sample: Sample, explanation: Explanation, edit: RegionEdit) -> Row:
+        # No times in here: an interrupted run that goes on leaves the same bytes as another.
         names = self.classifier.class_names
         original, kept, removed = edit.probabilities[:, explanation.target].tolist()
         predicted = int(edit.probabilities[0].argmax())
@@ -198,14 +202,13 @@ class Runner:
             "saliency_max": float(explanation.saliency.max()),
             **{f"last_{name}": value for name, value in last.items()},
             **explanation.cost,
-            "seconds": seconds,
         }
 
 
-def summary(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Counts by status and means of the numeric columns over explained images."""
     explained = [row for row in rows if row["status"] == "explained"]
-    averaged = ("p_original", "p_kept", "p_removed", "area", "seconds")
+    averaged = ("p_original", "p_kept", "p_removed", "area")
     means = {
         name: math.fsum(float(row[name] or 0) for row in explained) / len(explained)
         for name in averaged
@@ -216,5 +219,4 @@ def summary(rows: Sequence[Row], seconds: float) -> dict[str, Any]:
         "images": dict(Counter(str(row["status"]) for row in rows)),
         "mean": means,
         "cost": {name: sum(int(row.get(name) or 0) for row in explained) for name in costs},
-        "seconds_this_run": seconds,
     }

@@ -29,7 +29,7 @@ class ResultsStore:
 
     An explanation file holds `saliency`, `keep_prob` (where the method has one), a tensor
     `history/<curve>` for each curve, and what was explained: `image` in 8 bits, `boxes` where
-    known. Its metadata holds the image's row as JSON. So whatever looks at a store needs nothing
+    known. Its metadata holds the image's row, threshold and cost as JSON. So whatever looks at a store needs nothing
     but the store. Files are written to a temporary name and renamed: every file is complete.
 
     Args:
@@ -71,11 +71,9 @@ class ResultsStore:
             tensors["keep_prob"] = explanation.keep_prob.clone()  # SSR's saliency is the same
         for name, curve in explanation.history.items():
             tensors[f"history/{name}"] = curve.contiguous()
-        metadata = {
-            "row": json.dumps(row, ensure_ascii=False),
-            "threshold": repr(explanation.threshold),
-            "cost": json.dumps(explanation.cost),
-        }
+        about = {"row": row, "threshold": explanation.threshold, "cost": explanation.cost}
+        # One key only: safetensors writes several in an order that changes from run to run.
+        metadata = {"fido": json.dumps(about, ensure_ascii=False)}
         path = self._path(explanation.id)
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -93,21 +91,20 @@ class ResultsStore:
             KeyError: If the image is not in the store.
         """
         with self._open(image_id) as file:
-            metadata = file.metadata()
-            row = json.loads(metadata["row"])
+            about = json.loads(file.metadata()["fido"])
             names = list(file.keys())
             return Explanation(
                 id=image_id,
-                target=int(row["target"]),
+                target=about["row"]["target"],
                 saliency=file.get_tensor("saliency"),
-                threshold=float(metadata["threshold"]),
+                threshold=about["threshold"],
                 keep_prob=file.get_tensor("keep_prob") if "keep_prob" in names else None,
                 history={
                     name.removeprefix("history/"): file.get_tensor(name)
                     for name in names
                     if name.startswith("history/")
                 },
-                cost=json.loads(metadata["cost"]),
+                cost=about["cost"],
             )
 
     def sample(self, image_id: str) -> Sample:
@@ -117,7 +114,7 @@ class ResultsStore:
             KeyError: If the image is not in the store.
         """
         with self._open(image_id) as file:
-            row = json.loads(file.metadata()["row"])
+            row = json.loads(file.metadata()["fido"])["row"]
             return Sample(
                 id=image_id,
                 image=file.get_tensor("image").float() / 255,
@@ -133,7 +130,7 @@ class ResultsStore:
             KeyError: If the image is not in the store.
         """
         with self._open(image_id) as file:
-            row: Row = json.loads(file.metadata()["row"])
+            row: Row = json.loads(file.metadata()["fido"])["row"]
         return row
 
     def rows(self) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from fido.store import ResultsStore
 
 
 class ContactSheet(Callback):
-    """Draws `<sweep folder>/contact_sheet.png` when the last job has ended.
+    """Draws `<sweep folder>/contact_sheet.png` when the sweep has ended, also with failed jobs.
 
     Rows are images, columns the jobs' settings, as far as jobs have left explanations.
 
@@ -25,12 +26,14 @@ class ContactSheet(Callback):
     def __init__(self, max_images: int = 12) -> None:
         self.max_images = max_images
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Draw the sheet and say where it is."""
-        folder = Path(config.hydra.sweep.dir)
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Arrange for the sheet: Hydra calls no end hook after a sweep with a failed job."""
+        atexit.register(self._draw, Path(config.hydra.sweep.dir).resolve())
+
+    def _draw(self, folder: Path) -> None:
         path = draw_contact_sheet(folder, self.max_images)
         if path is not None:
-            print(f"contact sheet: {path.resolve()}")
+            print(f"contact sheet: {path}")
 
 
 def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:

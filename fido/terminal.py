@@ -40,8 +40,9 @@ class Terminal:
             transient=True,
         )
         self._task: Any = None
-        self._rows: list[Row] = []
-        self._figures: list[str] = []
+        self._lines: list[tuple[str, ...]] = []
+        self._cost: dict[str, int] = {}
+        self._figure = ""
 
     def __enter__(self) -> Self:
         if self.interactive:
@@ -72,8 +73,18 @@ class Terminal:
 
     def result(self, result: Result) -> None:
         """See `Observer.result`."""
-        self._rows.append(result.row)
-        self._figures.append(result.figure)
+        row = result.row
+        self._lines.append(
+            (
+                str(row["id"]),
+                str(row["target_name"]),
+                *(f"{row[name]:.3f}" for name in ("p_original", "p_kept", "p_removed")),
+                f"{float(row['area'] or 0):.1%}",
+                f"{result.seconds:.0f}",
+            )
+        )
+        self._cost = result.explanation.cost
+        self._figure = self._figure or result.figure
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""
@@ -81,27 +92,18 @@ class Terminal:
 
     def close(self, folder: str, shown: int = 20) -> None:
         """Print a table of this run's results and where the files are."""
-        if self._rows:
+        if self._lines:
             table = Table(
                 "image", "class", "p(class)", "region kept", "region removed", "area", "s"
             )
-            for row in self._rows[:shown]:
-                table.add_row(
-                    str(row["id"]),
-                    str(row["target_name"]),
-                    f"{row['p_original']:.3f}",
-                    f"{row['p_kept']:.3f}",
-                    f"{row['p_removed']:.3f}",
-                    f"{float(row['area'] or 0):.1%}",
-                    f"{row['seconds']:.0f}",
-                )
+            for line in self._lines[:shown]:
+                table.add_row(*line)
             self.console.print(table)
-            if len(self._rows) > shown:
-                self.console.print(f"... and {len(self._rows) - shown} more in {folder}/scores.csv")
-            cost = {k: self._rows[0].get(k) for k in ("forward", "backward", "infill")}
-            parts = [f"{rows} {name}" for name, rows in cost.items() if rows is not None]
+            if len(self._lines) > shown:
+                self.console.print(f"... and {len(self._lines) - shown} more in scores.csv")
+            parts = [f"{rows} {name}" for name, rows in self._cost.items()]
             self.console.print(f"cost an image, in rows through the networks: {', '.join(parts)}")
-            self.console.print(f"picture: {self._figures[0]}", soft_wrap=True)
+            self.console.print(f"picture: {self._figure}", soft_wrap=True)
         self.console.print(f"results: {folder}", soft_wrap=True)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from fido.classifiers.base import Classifier
@@ -61,3 +65,13 @@ def box_region(size: tuple[int, int] = (40, 48), box: tuple[int, int, int, int] 
 def iou(a: Tensor, b: Tensor) -> float:
     """Intersection over union of two bool maps."""
     return float((a & b).sum() / (a | b).sum())
+
+
+def write_photo(path: Path, box: tuple[int, int, int, int] | None = BOX) -> None:
+    """The planted sample as an image file of 48 x 40 pixels; no box leaves it dark."""
+    pixels = np.full((40, 48, 3), 50, np.uint8)
+    if box is not None:
+        left, top, right, bottom = box
+        pixels[top:bottom, left:right] = 230
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
