@@ -5,6 +5,7 @@ import os
 import hydra
 import pytorch_lightning as pl
 import torch
+import wandb
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -31,7 +32,12 @@ def main(config: DictConfig) -> None:
         _convert_="all",
     )
     resume = checkpoint.resume_from()
-    trainer.fit(module, range(steps), range(1), ckpt_path=resume, weights_only=True)
+    try:
+        if resume is None:  # what the untrained network does, to compare with
+            trainer.validate(module, range(1), verbose=False)
+        trainer.fit(module, range(steps), range(1), ckpt_path=resume, weights_only=True)
+    finally:
+        wandb.finish()
 
 
 if __name__ == "__main__":

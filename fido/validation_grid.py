@@ -83,4 +83,4 @@ class ValidationGrid(pl.Callback):
             Image.fromarray(picture).save(temporary)
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
-                logger.log_image("infills", [picture])
+                logger.log_image("infills", [picture], step=trainer.global_step)
