@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import pytorch_lightning as pl
@@ -144,18 +145,21 @@ def _run(module: MaskOptimisation, steps: int, device: torch.device) -> None:
     log = logging.getLogger("pytorch_lightning")
     level = log.level
     log.setLevel(logging.ERROR)
-    try:
-        trainer = pl.Trainer(
-            accelerator={"cuda": "gpu"}.get(device.type, device.type),
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(module, range(steps))
-    finally:
-        log.setLevel(level)
+    with warnings.catch_warnings():
+        # Lightning's, about a torch function of its own; nothing that a reader could act on.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        try:
+            trainer = pl.Trainer(
+                accelerator={"cuda": "gpu"}.get(device.type, device.type),
+                devices=[device.index or 0] if device.type == "cuda" else 1,
+                max_epochs=1,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.fit(module, range(steps))
+        finally:
+            log.setLevel(level)
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -29,8 +29,9 @@ class ResultsStore:
 
     An explanation file holds `saliency`, `keep_prob` (where the method has one), a tensor
     `history/<curve>` for each curve, and what was explained: `image` in 8 bits, `boxes` where
-    known. Its metadata holds the image's row, threshold and cost as JSON. So whatever looks at a store needs nothing
-    but the store. Files are written to a temporary name and renamed: every file is complete.
+    known. Its metadata holds the image's row, threshold and cost as JSON. So whatever looks at a
+    store needs nothing but the store. Files are written to a temporary name and renamed: every
+    file is complete.
 
     Args:
         folder: The run's folder, made if missing.

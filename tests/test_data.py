@@ -155,7 +155,7 @@ def test_ids_stay_unique_where_only_suffixes_differ(tmp_path):
 @pytest.mark.parametrize("path", ["nowhere", "nowhere/*.png", "."])
 def test_folders_without_images_are_named(tmp_path, path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="data.path"):
+    with pytest.raises(FileNotFoundError, match=r"data\.path"):
         FolderPhotos(path, size=SIZE).selected()
 
 
@@ -169,7 +169,7 @@ def test_selection():
     assert ids(ids=["flower", "coffee"], limit=1) == ["flower"]
     with pytest.raises(ValueError, match="there are 5"):
         ids(index=5)
-    with pytest.raises(ValueError, match="tea.*coffee"):
+    with pytest.raises(ValueError, match=r"tea.*coffee"):
         ids(ids=["tea"])
     with pytest.raises(ValueError, match="limit"):
         ids(limit=0)
@@ -194,7 +194,7 @@ def test_boxes_csv_errors_name_the_line(tmp_path):
     with pytest.raises(ValueError, match="ymax"):
         BoxedPhotos(str(tmp_path), size=SIZE).selected()
     (tmp_path / "boxes.csv").write_text("file,class_index,xmin,ymin,xmax,ymax\na,1,0,0,1,wide\n")
-    with pytest.raises(ValueError, match="line 2.*wide"):
+    with pytest.raises(ValueError, match=r"line 2.*wide"):
         BoxedPhotos(str(tmp_path), size=SIZE).selected()
 
 

@@ -1,0 +1,170 @@
+"""Time of one explanation against bare forward and backward passes of the same classifier.
+
+    python benchmarks/speed.py                 # a table on stdout
+    python benchmarks/speed.py --json out.json # and the numbers as JSON
+
+Everything runs in one process and in turns, so that ratios hold while the machine's speed drifts;
+the median over rounds is printed. The floor is as many bare passes on as many images as the
+optimisation has steps and samples. Peak memory is that of a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from fido import weights as shipped
+from fido.atomic import write_json
+from fido.classifiers.base import Classifier
+from fido.classifiers.efficientnet_lite import efficientnet_lite
+from fido.data.samples import SamplePhotos
+from fido.explainers.fido import Fido
+from fido.infillers.base import Infiller
+from fido.infillers.blur import BlurInfiller
+from fido.infillers.local import LocalInfiller
+from fido.infillers.mean import MeanInfiller
+from fido.infillers.random import RandomInfiller
+from fido.objectives import SSR
+from fido.records import Sample
+
+SAMPLES = 8
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def photos(classifier: Classifier, count: int) -> list[Sample]:
+    source = SamplePhotos(size=classifier.size, limit=count)
+    samples = [source.load(entry) for entry in source.selected()]
+    return [Sample(s.id, s.image, target=967) for s in samples]
+
+
+def floor(classifier: Classifier, steps: int) -> Callable[[], object]:
+    """`steps` bare forward and backward passes of the log-odds on 8 images."""
+    image = torch.rand(SAMPLES, 3, *classifier.size).to(memory_format=classifier.memory_format)
+    target = torch.full((SAMPLES,), 967)
+
+    def run() -> None:
+        for _ in range(steps):
+            leaf = image.detach().requires_grad_()
+            classifier.log_odds(leaf, target).sum().backward()
+
+    return run
+
+
+def explanation(
+    classifier: Classifier, infiller: Infiller, steps: int, images: int = 1, grid: int = 56
+) -> Callable[[], object]:
+    samples = photos(classifier, images)
+    fido = Fido(classifier, infiller, SSR(1e-3), {"grid": grid}, samples=SAMPLES, steps=steps)
+    return lambda: fido.explain(samples)
+
+
+def learned_infillers() -> dict[str, Infiller]:
+    """Those whose weights are shipped with the package, as configured."""
+    leaves = {name: CONF / "infiller" / f"{name}.yaml" for name in shipped.manifest()}
+    return {
+        name: instantiate(OmegaConf.load(leaf), _convert_="all")
+        for name, leaf in leaves.items()
+        if leaf.is_file()
+    }
+
+
+def rows(steps: int, with_bf16: bool) -> dict[str, tuple[Callable[[], object], str]]:
+    """What is timed, each with the row that it is divided by."""
+    classifier = efficientnet_lite(0)
+    floor_name = "floor: float32, channels_last"
+    nchw = "floor: float32, NCHW"
+    simple = {
+        "mean": MeanInfiller(),
+        "blur": BlurInfiller(),
+        "random": RandomInfiller(),
+        "local": LocalInfiller(),
+    }
+    timed: dict[str, tuple[Callable[[], object], str]] = {
+        floor_name: (floor(classifier, steps), nchw),
+        nchw: (floor(efficientnet_lite(0, channels_last=False), steps), nchw),
+    }
+    for name, infiller in {**simple, **learned_infillers()}.items():
+        timed[f"fido, infiller={name}"] = (explanation(classifier, infiller, steps), floor_name)
+    timed["fido, infiller=local, 4 images a fit"] = (
+        explanation(classifier, simple["local"], steps, images=4),
+        "fido, infiller=local",
+    )
+    if with_bf16:
+        timed["floor: bf16, channels_last"] = (
+            floor(efficientnet_lite(0, precision="bf16"), steps),
+            floor_name,
+        )
+    return timed
+
+
+def peak_memory() -> float:
+    """Gigabytes that a process needs at most for one image with the default infiller."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import speed\n"
+        "c = speed.efficientnet_lite(0)\n"
+        "speed.explanation(c, speed.LocalInfiller(), 5)()\n"
+        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    here = str(Path(__file__).parent)
+    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True)
+    kilobytes = int(done.stdout.split()[-1])
+    # macOS counts bytes where Linux counts kilobytes.
+    return kilobytes / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=30, help="optimisation steps a measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-bf16", action="store_true", help="leave the bf16 floor out")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    timed = rows(arguments.steps, not arguments.no_bf16)
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for round_ in range(arguments.rounds + 1):
+        for name, (run, _) in timed.items():
+            started = time.perf_counter()
+            run()
+            if round_:  # the first round warms up
+                seconds[name].append(time.perf_counter() - started)
+    table = []
+    for name, (_, base) in timed.items():
+        ratios = [a / b for a, b in zip(seconds[name], seconds[base], strict=True)]
+        table.append(
+            {
+                "row": name,
+                "ms_a_step": 1000 * statistics.median(seconds[name]) / arguments.steps,
+                "ratio": statistics.median(ratios),
+                "of": base,
+                "spread": [min(ratios), max(ratios)],
+            }
+        )
+    memory = peak_memory()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()};")
+    print(f"{arguments.steps} steps x {SAMPLES} samples at 224 pixels, {arguments.rounds} rounds\n")
+    print("| row | ms a step | ratio | min to max | divided by |\n|---|---|---|---|---|")
+    for line in table:
+        low, high = line["spread"]
+        print(
+            f"| {line['row']} | {line['ms_a_step']:.0f} | {line['ratio']:.2f} | "
+            f"{low:.2f} to {high:.2f} | {line['of']} |"
+        )
+    print(f"\npeak memory of one image: {memory:.2f} GB")
+    if arguments.json:
+        write_json(arguments.json, {"rows": table, "peak_memory_gb": memory})
+        print(f"written: {arguments.json}")
+
+
+if __name__ == "__main__":
+    main()
