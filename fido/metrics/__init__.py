@@ -1,0 +1,1 @@
+"""Scores of explanations, of infillers and of the agreement of maps: one file a metric."""
