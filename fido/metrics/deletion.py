@@ -1,0 +1,136 @@
+"""How fast the class goes when salient pixels go, and how fast it comes when they come."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fido.batching import Batches
+from fido.calibration import RANDOM
+from fido.classifiers.base import Classifier
+from fido.edited import EditedImage
+from fido.infillers.base import Infiller
+from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.pixel_order import area_under, keep_least, pixel_ranks, step_counts, tied_share
+from fido.records import Explanation, Sample
+from fido.scores import probability
+
+
+def order_curve(
+    classifier: Classifier,
+    canvas: Infiller,
+    sample: Sample,
+    explanation: Explanation,
+    counts: list[int],
+    insert: bool,
+    seed: int,
+    batches: Batches,
+) -> Tensor:
+    """Class probability while pixels change between image and canvas, salient ones first.
+
+    Args:
+        classifier: Whose probability is measured.
+        canvas: Fills the pixels that are not the image's.
+        sample: The image.
+        explanation: Gives the order and the class.
+        counts: How many pixels have changed at each point.
+        insert: Whether pixels go from the image onto the canvas instead of being deleted.
+        seed: Of the order of ties and the canvas' random numbers.
+        batches: Cuts the rows into pieces.
+
+    Returns:
+        (n,) probabilities.
+    """
+    keep = keep_least(pixel_ranks(explanation.saliency, sample.id, seed), counts)
+    keep = ~keep if insert else keep
+    logits = EditedImage(classifier, canvas, sample, "canvas", seed).logits(keep, batches)
+    return probability(logits, torch.full((len(keep),), explanation.target))
+
+
+class Deletion(ImageMetric):
+    """Area under the curve of the class probability while pixels are deleted, salient ones first.
+
+    The area is trapezoidal over the share of deleted pixels. The class is the explained one. Tied
+    pixels come in a random order fixed by the seed; "tied" is their share.
+
+    Args:
+        classifier: Whose probability is measured.
+        infiller: What deleted pixels become; RISE's zero in normalised space is the mean colour.
+            Never the explainer's own: all methods are measured with this one.
+        pixels_per_step: Pixels changed at once; 224 * 8 in RISE.
+        max_batch: Rows that go through the networks at once.
+        seed: Of the order of ties and the infiller's random numbers.
+
+    Source: Petsiuk et al. 2018 (RISE), section 4.2; Agarwal and Nguyen 2020, Table 3.
+    """
+
+    higher_is_better = False
+    subject = "explanation"
+    calibration = (RANDOM,)
+    recorded = ("auc", "tied")
+    columns = (
+        Column("auc", "deletion AUC", "lower", digits=4),
+        Column("tied", "tied pixels (%)", None, percent=True, digits=1),
+    )
+    insert: ClassVar[bool] = False
+    changed: ClassVar[str] = "deleted"
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        infiller: Infiller,
+        pixels_per_step: int = 1792,
+        max_batch: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.infiller = infiller
+        self.batches = Batches(max_batch)
+        self.seed = seed
+        self.counts = step_counts(classifier.size[0] * classifier.size[1], pixels_per_step)
+        shares = [count / self.counts[-1] for count in self.counts]
+        self.curve = Curve(shares, f"share of pixels {self.changed}", "p(class)")
+
+    def score(self, sample: Sample, explanation: Explanation) -> ImageScore:
+        """See `ImageMetric.score`; the curve holds the probability at every step.
+
+        Raises:
+            ValueError: If the map's size is not the classifier's.
+        """
+        if explanation.saliency.numel() != self.counts[-1]:
+            raise ValueError(
+                f"{sample.id}: a map of {tuple(explanation.saliency.shape[-2:])} pixels, but the "
+                f"classifier takes {self.classifier.size}"
+            )
+        curve = order_curve(
+            self.classifier,
+            self.infiller,
+            sample,
+            explanation,
+            self.counts,
+            self.insert,
+            self.seed,
+            self.batches,
+        )
+        values = {"auc": area_under(curve, self.counts), "tied": tied_share(explanation.saliency)}
+        return ImageScore(values, curve)
+
+
+class Insertion(Deletion):
+    """The twin of `Deletion`: pixels of the image are put onto the canvas, salient ones first.
+
+    The canvas is the whole image infilled; RISE blurs it.
+
+    Source: Petsiuk et al. 2018 (RISE), section 4.2.
+    """
+
+    higher_is_better = True
+    columns = (
+        Column("auc", "insertion AUC", "higher", digits=4),
+        Column("tied", "tied pixels (%)", None, percent=True, digits=1),
+    )
+    insert = True
+    changed = "inserted"

@@ -1,0 +1,160 @@
+"""How many pixels must go, in saliency order, before an infiller has hidden the class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fido.batching import Batches
+from fido.calibration import RANDOM
+from fido.classifiers.base import Classifier
+from fido.edited import EditedImage
+from fido.infillers.base import Infiller
+from fido.metrics.base import Column, Curve, ImageMetric, ImageScore, Series
+from fido.pixel_order import keep_least, pixel_ranks, step_counts, tied_share
+from fido.records import Explanation, Sample
+from fido.scores import log_odds
+
+
+def removal_curve(
+    classifier: Classifier,
+    infiller: Infiller,
+    sample: Sample,
+    explanation: Explanation,
+    counts: list[int],
+    seed: int,
+    batches: Batches,
+) -> Tensor:
+    """(n,) log-odds in nats with the counts[i] most salient pixels dropped and infilled."""
+    keep = keep_least(pixel_ranks(explanation.saliency, sample.id, seed), counts)
+    logits = EditedImage(classifier, infiller, sample, "removal", seed).logits(keep, batches)
+    return log_odds(logits, torch.full((len(keep),), explanation.target))
+
+
+def suppression(curve: Tensor) -> Tensor | None:
+    """(n,) share of the suppression by infilling everything: `(s_0 - s_k) / (s_0 - s_N)`.
+
+    None where infilling everything does not lower the log-odds: the share is not defined there.
+
+    Source: Chang et al. 2019, section 4.5.
+    """
+    curve = curve.double()
+    whole = float(curve[0] - curve[-1])
+    return (curve[0] - curve) / whole if whole > 0 else None
+
+
+def pixels_needed(share: Tensor, counts: Sequence[int], level: float) -> float:
+    """The smallest number of dropped pixels whose suppression reaches a level.
+
+    Linear between the steps. It is reached at the latest when all pixels are dropped.
+
+    Args:
+        share: (n,) suppression at `counts`; see `suppression`.
+        counts: n increasing numbers of pixels, from 0.
+        level: In [0, 1].
+    """
+    i = int((share >= level).nonzero()[0])
+    if i == 0:
+        return float(counts[0])
+    below, above = float(share[i - 1]), float(share[i])
+    return counts[i - 1] + (counts[i] - counts[i - 1]) * (level - below) / (above - below)
+
+
+class RemovalCurve(ImageMetric):
+    """Pixels dropped in saliency order, and infilled, until the log-odds fall by some share.
+
+    The log-odds' fall is measured against that of infilling the whole image. Images for which
+    infilling everything does not lower the log-odds have no value (and are counted).
+
+    Args:
+        classifier: Whose log-odds are measured.
+        infiller: Fills the dropped pixels. Never the explainer's own: all methods are measured
+            with this one.
+        levels: Shares of the whole suppression.
+        pixels_per_step: Pixels dropped at once.
+        max_batch: Rows that go through the networks at once.
+        seed: Of the order of ties and the infiller's random numbers.
+
+    Source: Chang et al. 2019, Fig. 10.
+    """
+
+    higher_is_better = False
+    subject = "explanation"
+    calibration = (RANDOM,)
+    recorded = ("tied",)
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        infiller: Infiller,
+        levels: Sequence[float] = (0.1, 0.2, 0.3, 0.4),
+        pixels_per_step: int = 896,
+        max_batch: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.infiller = infiller
+        self.levels = {f"pixels_{round(100 * level)}": level for level in levels}
+        self.pixels_per_step = pixels_per_step
+        self.batches = Batches(max_batch)
+        self.seed = seed
+        self.counts = step_counts(classifier.size[0] * classifier.size[1], pixels_per_step)
+        self.columns = (
+            *(
+                Column(name, f"pixels to {level:.0%}", "lower", digits=0)
+                for name, level in self.levels.items()
+            ),
+            Column("tied", "tied pixels (%)", None, percent=True, digits=1),
+        )
+        self.series = Series(
+            {name: 100 * level for name, level in self.levels.items()},
+            "suppression of the log-odds (%)",
+            "pixels dropped and infilled",
+        )
+        self.curve = Curve(self.counts, "pixels dropped and infilled", "share of the suppression")
+
+    def score(self, sample: Sample, explanation: Explanation) -> ImageScore:
+        """See `ImageMetric.score`; the curve holds the log-odds at every step.
+
+        Raises:
+            ValueError: If the map's size is not the classifier's.
+        """
+        if explanation.saliency.numel() != self.counts[-1]:
+            raise ValueError(
+                f"{sample.id}: a map of {tuple(explanation.saliency.shape[-2:])} pixels, but the "
+                f"classifier takes {self.classifier.size}"
+            )
+        curve = removal_curve(
+            self.classifier,
+            self.infiller,
+            sample,
+            explanation,
+            self.counts,
+            self.seed,
+            self.batches,
+        )
+        return ImageScore({"tied": tied_share(explanation.saliency)}, curve)
+
+    def finish(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
+        """See `ImageMetric.finish`; pixels are read off the curves here."""
+        finished = {}
+        for image_id, record in sorted(records.items()):
+            share = None if record.curve is None else suppression(record.curve)
+            finished[image_id] = {
+                **{
+                    name: math.nan if share is None else pixels_needed(share, self.counts, level)
+                    for name, level in self.levels.items()
+                },
+                "tied": record.values["tied"],
+            }
+        return finished
+
+    def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
+        """(steps,) mean share of the suppression over the images for which it is defined."""
+        curves = [r.curve for r in records.values() if r.curve is not None]
+        shares = [share for share in map(suppression, curves) if share is not None]
+        return torch.stack(shares).mean(0) if shares else None
