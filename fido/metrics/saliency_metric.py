@@ -1,0 +1,175 @@
+"""Is a tight crop around the explanation enough to recognise the class?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fido.calibration import CALIBRATION
+from fido.classifiers.base import Classifier
+from fido.holdout import ALPHAS, HeldOutAlpha
+from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.records import Explanation, Sample
+from fido.regions import area_share, clean, relative_boxes, tight_box
+from fido.scores import log_probability
+
+
+def crop_resize(image: Tensor, box: Tensor, interpolation: str = "bicubic") -> Tensor:
+    """The part of an image in a box, stretched to the image's size and clipped to [0, 1].
+
+    Args:
+        image: (3, h, w) in [0, 1].
+        box: (4,) int64.
+        interpolation: "bicubic" or "bilinear".
+    """
+    h, w = int(image.shape[-2]), int(image.shape[-1])
+    left, top, right, bottom = box.tolist()
+    crop = image[:, top:bottom, left:right]
+    if crop.shape == image.shape:
+        return image
+    crop = F.interpolate(crop.unsqueeze(0), (h, w), mode=interpolation, align_corners=False)
+    return crop[0].clamp(0, 1)
+
+
+def saliency_metric(area: Tensor, log_prob: Tensor, floor: float = 0.05) -> Tensor:
+    """`log max(area, floor) - log p`, in nats; lower is better.
+
+    Args:
+        area: (n,) the boxes' share of the image.
+        log_prob: (n,) log probability of the class for the crop, stretched to the image's size.
+        floor: Areas below it earn nothing more.
+
+    Source: Dabkowski and Gal 2017, section 3.
+    """
+    return area.clamp(min=floor).log() - log_prob.to(area)
+
+
+class SaliencyMetric(ImageMetric):
+    """`log max(area, 0.05) - log p(class | crop)` of the explanation's box, in nats.
+
+    "sm" takes the tight box of the explanation's region, "sm_alpha" that of {A >= alpha * max A}
+    with the alpha that is best on held-out images, which have no value themselves. An empty
+    region has the whole image as its box.
+
+    Args:
+        classifier: Looks at the crops.
+        alphas: Shares of the maximum that are tried; without any, "sm_alpha" stays empty and an
+            image costs one forward pass instead of up to one an alpha.
+        holdout: Share of the images on which alpha is chosen; see `Localization`.
+        target: "label" takes the ground-truth class, and images without one have no value;
+            "explained" takes the class that was explained.
+        floor: See `saliency_metric`.
+        interpolation: "bicubic" or "bilinear", for stretching the crop.
+        max_batch: Crops that go through the classifier at once.
+        seed: Of the held-out split.
+
+    Raises:
+        ValueError: If `target` is not one of these.
+
+    Source: Dabkowski and Gal 2017; Chang et al. 2019, Table 1; Agarwal and Nguyen 2020, Table 4.
+    """
+
+    higher_is_better = False
+    subject = "explanation"
+    calibration = CALIBRATION
+    recorded = ("sm", "probability", "area")
+    columns = (
+        Column("sm", "SM (nats)", "lower"),
+        Column("sm_alpha", "SM, best alpha (nats)", "lower"),
+        Column("probability", "p(class) of the crop", "higher"),
+        Column("area", "box (% of the image)", None, percent=True, digits=1),
+    )
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        alphas: Sequence[float] = ALPHAS,
+        holdout: float = 1 / 3,
+        target: Literal["label", "explained"] = "label",
+        floor: float = 0.05,
+        interpolation: Literal["bicubic", "bilinear"] = "bicubic",
+        max_batch: int = 32,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if target not in ("label", "explained"):
+            raise ValueError(f"saliency_metric.target must be label or explained, got {target!r}")
+        self.classifier = classifier
+        self.alpha = HeldOutAlpha(tuple(alphas), holdout, seed)
+        self.target = target
+        self.floor = floor
+        self.interpolation = interpolation
+        self.max_batch = max_batch
+        self.curve = Curve(self.alpha.alphas, "alpha (share of the maximum)", "SM (nats)")
+
+    def score(self, sample: Sample, explanation: Explanation) -> ImageScore:
+        """See `ImageMetric.score`; the curve holds the saliency metric at every alpha."""
+        target = sample.label if self.target == "label" else explanation.target
+        if target is None:
+            nothing = dict.fromkeys(self.recorded, math.nan)
+            return ImageScore(nothing, torch.full((len(self.alpha.alphas),), math.nan))
+        values = clean(explanation.saliency, explanation.threshold)
+        own = tight_box(values > explanation.threshold).unsqueeze(0)
+        boxes = (
+            torch.cat([own, relative_boxes(values, self.alpha.alphas)])
+            if self.alpha.alphas
+            else own
+        )
+        # Many thresholds give the same box: each crop is looked at once.
+        different, which = torch.unique(boxes, dim=0, return_inverse=True)
+        log_prob = self._log_prob(sample.image, different, target)[which]
+        area = area_share(boxes, *values.shape)
+        scores = saliency_metric(area, log_prob, self.floor)
+        return ImageScore(
+            {
+                "sm": float(scores[0]),
+                "probability": float(log_prob[0].exp()),
+                "area": float(area[0]),
+            },
+            scores[1:],
+        )
+
+    @torch.no_grad()
+    def _log_prob(self, image: Tensor, boxes: Tensor, target: int) -> Tensor:
+        """(n,) float64 log probability of the class for the crop of each box."""
+        chunks = []
+        for chunk in torch.split(boxes, self.max_batch):
+            crops = torch.stack([crop_resize(image, box, self.interpolation) for box in chunk])
+            logits = self.classifier(crops.to(self.classifier.device))
+            chosen = torch.full((len(chunk),), target, device=logits.device)
+            chunks.append(log_probability(logits, chosen).cpu().double())
+        return torch.cat(chunks)
+
+    def finish(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
+        """See `ImageMetric.finish`; alpha is chosen here."""
+        at_best = self.alpha.at_best(_curves(records))
+        return {
+            image_id: {
+                **records[image_id].values,
+                "sm_alpha": at_best.get(image_id, math.nan),
+            }
+            for image_id in sorted(records)
+        }
+
+    def facts(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+        """The chosen alpha and the number of images it was chosen on."""
+        return self.alpha.facts(_curves(records))
+
+    def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
+        """(alphas,) mean saliency metric at every alpha over all images with a class."""
+        curves = list(_curves(records).values())
+        return torch.stack(curves).mean(0) if curves else None
+
+
+def _curves(records: Mapping[str, ImageScore]) -> dict[str, Tensor]:
+    """(alphas,) saliency metrics of every image with a class; empty where no alphas are tried."""
+    return {
+        image_id: record.curve.double()
+        for image_id, record in sorted(records.items())
+        if record.curve is not None and len(record.curve) and not math.isnan(record.values["sm"])
+    }
