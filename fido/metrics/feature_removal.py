@@ -1,0 +1,98 @@
+"""Does filling in the object's region remove the object?"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+from fido.classifiers.base import Classifier
+from fido.edited import EditedImage
+from fido.infillers.base import Infiller
+from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.object_region import ObjectRegion
+from fido.records import Sample
+
+MS_SSIM_SIDE = 176
+"""Five scales of 11-pixel windows: the side, divided by 16, must be 11 pixels or more."""
+
+
+def ms_ssim(image: Tensor, edited: Tensor) -> float:
+    """Multi-scale structural similarity of two images (3, h, w); NaN below 176 pixels a side.
+
+    Source: Wang et al. 2003; torchmetrics' implementation, whose numbers differ from
+    pytorch-msssim's.
+    """
+    if min(image.shape[-2:]) < MS_SSIM_SIDE:
+        return math.nan
+    return float(
+        multiscale_structural_similarity_index_measure(
+            edited.unsqueeze(0), image.unsqueeze(0), data_range=1.0
+        )
+    )
+
+
+class FeatureRemoval(ImageMetric):
+    """What is left of the object after its region was filled: for a classifier and for the eye.
+
+    "accuracy": whether an independent classifier still names the label. "ms_ssim" and "lpips":
+    similarity and perceptual distance to the image as it was. The row without an infiller is the
+    image as it is. Images without a label or without a region have no value.
+
+    Args:
+        classifier: An independent one: neither explained nor used to train an infiller.
+        region: Finds the object's pixels.
+        lpips: Backbone of the perceptual distance, "alex", "vgg" or "squeeze": its torchvision
+            weights must be in TORCH_HOME or within reach; None leaves the distance out.
+        seed: Of the infillers' random numbers.
+
+    Source: Agarwal and Nguyen 2020, Table 1.
+    """
+
+    higher_is_better = False
+    subject = "infiller"
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        region: ObjectRegion,
+        lpips: Literal["alex", "vgg", "squeeze"] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.region = region
+        self.lpips = None
+        columns = [
+            Column("accuracy", "top-1 accuracy (%)", "lower", percent=True, digits=1),
+            Column("ms_ssim", "MS-SSIM", "lower"),
+            Column("region", "filled region (% of the image)", None, percent=True, digits=1),
+        ]
+        if lpips is not None:
+            self.lpips = LearnedPerceptualImagePatchSimilarity(net_type=lpips, normalize=True)
+            columns.insert(2, Column("lpips", f"LPIPS ({lpips})", "higher"))
+        self.columns = tuple(columns)
+        self.recorded = tuple(column.name for column in columns)
+        self.seed = seed
+
+    @torch.no_grad()
+    def score(self, sample: Sample, infiller: Infiller | None) -> ImageScore:
+        """See `ImageMetric.score`."""
+        region = self.region.find(sample)
+        if sample.label is None or region is None or not bool(region.any()):
+            return ImageScore(dict.fromkeys(self.recorded, math.nan))
+        keep = ~region.view(1, 1, *region.shape)
+        edit = EditedImage(self.classifier, infiller, sample, "object", self.seed)
+        image, edited = edit.image, edit.images(keep)
+        values = {
+            "accuracy": float(int(self.classifier(edited)[0].argmax()) == sample.label),
+            "ms_ssim": ms_ssim(image[0], edited[0]),
+            "region": float(region.double().mean()),
+        }
+        if self.lpips is not None:
+            values["lpips"] = float(self.lpips(edited, image))
+        return ImageScore(values)

@@ -1,0 +1,163 @@
+"""Metrics whose rows are infillers, and the regions that they remove."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from analytic import Share, share_classifier, white_sample
+from torch import nn
+
+from fido.classifiers.base import Classifier
+from fido.hole_masks import BernoulliPixels
+from fido.infillers.mean import MeanInfiller
+from fido.infillers.random import RandomInfiller
+from fido.metrics.feature_removal import FeatureRemoval, ms_ssim
+from fido.metrics.infill_probability import InfillProbability
+from fido.metrics.label_histogram import LabelHistogram
+from fido.metrics.patch_profile import PatchProfile, patch_keeps
+from fido.object_region import BoxRegion, SegmentedRegion
+from fido.records import Sample
+from fido.superpixels import superpixels
+
+SIZE = (32, 48)
+ALL = (0, 0, 48, 32)
+BLACK, WHITE = MeanInfiller((0.0, 0.0, 0.0)), MeanInfiller((1.0, 1.0, 1.0))
+
+
+def photo(size=SIZE, image_id="photo", boxes=None):
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 4, 6, generator=generator)
+    image = nn.functional.interpolate(coarse, size, mode="bicubic").clamp(0, 1)[0]
+    return Sample(image_id, image, 0, boxes, 0)
+
+
+def test_probability_after_infilling_is_the_kept_share():
+    # p = share of white pixels: black infilling leaves exactly the kept share.
+    metric = InfillProbability(share_classifier(ALL, SIZE), BernoulliPixels(0.3, 0.3), masks=4)
+    sample = white_sample(SIZE)
+    black = metric.score(sample, BLACK).values
+    assert black["probability"] == pytest.approx(1 - black["dropped"], abs=1e-5)
+    assert black["dropped"] == pytest.approx(0.7, abs=0.03)
+    assert metric.score(sample, None).values["probability"] == pytest.approx(1, abs=1e-5)
+    white = metric.score(sample, WHITE).values
+    assert white["probability"] == pytest.approx(1, abs=1e-5)
+    assert white["dropped"] == black["dropped"]  # the same masks for every infiller
+    nameless = Sample("x", sample.image, None, None, None)
+    assert math.isnan(metric.score(nameless, BLACK).values["probability"])
+
+
+def test_an_infilled_row_does_not_depend_on_the_batch_it_came_in():
+    def score(max_batch):
+        metric = InfillProbability(
+            share_classifier(ALL, SIZE), BernoulliPixels(0.5, 0.5), masks=7, max_batch=max_batch
+        )
+        return metric.score(photo(), RandomInfiller()).values["probability"]
+
+    assert score(1) == pytest.approx(score(7), abs=1e-6)
+    assert score(3) == pytest.approx(score(7), abs=1e-6)
+
+
+def test_feature_removal_sees_the_object_go():
+    size = (176, 176)
+    boxes = torch.tensor([[40.0, 40.0, 120.0, 120.0]])
+    sample = Sample("bird", torch.ones(3, *size), 0, boxes, 0)
+    classifier = Classifier(
+        Share((40, 40, 120, 120), "log-odds"), size, (0.0,) * 3, (1.0,) * 3, ["bird", "none"]
+    )
+    classifier.network.register_forward_hook(lambda m, a, out: out - torch.tensor([5.0, 0.0]))
+    metric = FeatureRemoval(classifier, BoxRegion())
+    kept, gone = metric.score(sample, None).values, metric.score(sample, BLACK).values
+    assert kept["accuracy"] == 1
+    assert kept["ms_ssim"] == pytest.approx(1, abs=1e-5)
+    assert gone["accuracy"] == 0
+    assert gone["ms_ssim"] < 0.9
+    assert gone["region"] == pytest.approx(6400 / 176**2)
+    bare = Sample("bare", sample.image, 0, None, 0)
+    assert math.isnan(metric.score(bare, BLACK).values["accuracy"])
+
+
+def test_ms_ssim_needs_room_for_five_scales():
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, 3, 176, 180, generator=generator)
+    assert ms_ssim(a, a) == pytest.approx(1)
+    assert ms_ssim(a, b) < 0.5
+    assert math.isnan(ms_ssim(a[:, :175], b[:, :175]))
+
+
+def test_segmented_region_is_where_the_network_says(tmp_path):
+    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+    torch.manual_seed(0)
+    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21)
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    sample = photo((64, 64))
+    found = [
+        SegmentedRegion(
+            str(tmp_path / "weights.pth"), "lraspp_mobilenet_v3_large", wanted=(index,)
+        ).find(sample)
+        for index in range(21)
+    ]
+    assert torch.equal(torch.stack(found).sum(0), torch.ones(64, 64))
+    with pytest.raises(ValueError, match="no segmentation network"):
+        SegmentedRegion(str(tmp_path / "weights.pth"), "deeplab")
+
+
+def test_superpixels_are_numbered_without_gaps():
+    where = superpixels(photo((64, 96)).image, 20)
+    assert where.shape == (64, 96)
+    assert where.unique().tolist() == list(range(int(where.max()) + 1))
+    assert 8 <= int(where.max()) + 1 <= 40
+
+
+def test_label_histogram_counts_what_a_loop_counts():
+    # Three labels by how much of the picture is left.
+    class Thirds(nn.Module):
+        def forward(self, image):
+            share = image.mean((1, 2, 3))
+            return torch.stack([share, 0.9 - share, torch.full_like(share, 0.46)], 1)
+
+    classifier = Classifier(Thirds(), SIZE, (0.0,) * 3, (1.0,) * 3, ["most", "least", "middle"])
+    sample = Sample("w", photo().image * 0 + 1, 0, None, 0)
+    metric = LabelHistogram(classifier, segments=12, samples=40)
+    score = metric.score(sample, BLACK)
+
+    from fido.noise import ImageNoise
+
+    where = superpixels(sample.image, 12)
+    kept = ImageNoise(0, ["w"], "lime").uniform(40, int(where.max()) + 1) < 0.5
+    kept[0] = True
+    labels = Counter()
+    for row in kept:
+        image = sample.image * row[where].float()
+        labels[int(classifier(image.unsqueeze(0))[0].argmax())] += 1
+    assert score.curve.tolist() == [labels[i] for i in range(3)]
+    assert score.values == {"same": labels[0] / 40, "distinct": len(labels)}
+    ordered = metric.summary_curve({"w": score, "v": score})
+    assert ordered.tolist() == sorted((labels[i] / 40 for i in range(3)), reverse=True)
+    assert metric.facts({"w": score})["top3"] == pytest.approx(1)
+
+
+def test_patches_are_all_places_inside_the_image():
+    keep = patch_keeps(10, 12, 4, 3)
+    assert keep.shape == (3, 3, 10, 12)
+    for i, top in enumerate((0, 3, 6)):
+        for j, left in enumerate((0, 3, 6)):
+            expected = torch.ones(10, 12, dtype=torch.bool)
+            expected[top : top + 4, left : left + 4] = False
+            assert torch.equal(keep[i, j], expected)
+
+
+def test_patches_off_the_object_change_nothing_for_a_local_classifier():
+    # p = share of white in the box (16, 8, 32, 24): patches outside of it cannot matter.
+    box = (16, 8, 32, 24)
+    metric = PatchProfile(share_classifier(box, SIZE), patch=8, stride=8)
+    sample = white_sample(SIZE, [list(box)])
+    score = metric.score(sample, BLACK)
+    assert score.values["outside"] == pytest.approx(0, abs=1e-6)
+    assert score.values["inside"] == pytest.approx(64 / 256, abs=1e-6)
+    # Middle row of four: rows 16..24, columns 0, 8, ..., 40.
+    assert score.curve.tolist() == pytest.approx([1, 1, 0.75, 0.75, 1, 1], abs=1e-6)
+    assert list(metric.curve.x) == [3.5, 11.5, 19.5, 27.5, 35.5, 43.5]
+    without = white_sample(SIZE)
+    assert math.isnan(metric.score(without, BLACK).values["outside"])
