@@ -1,0 +1,65 @@
+"""Does a method give one map, or another one for every setting?"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from torch import Tensor
+
+from fido.map_similarity import Map, hog_correlation, scaled, spearman, ssim
+from fido.metrics.base import Column, ImageMetric, ImageScore
+
+
+class Sensitivity(ImageMetric):
+    """Similarity of the maps of one image under changed settings: the mean over all pairs.
+
+    The maps come from two or more runs that differ in one setting (patch size, seed, grid). A
+    method whose maps are similar is insensitive to the setting.
+
+    Args:
+        normalise: "max_abs" divides every map by its largest magnitude, so that maps of any unit
+            lie in [-1, 1]; "none" compares raw maps.
+        data_range: Of SSIM: 2 for maps in [-1, 1], 1 for maps in [0, 1].
+
+    Source: Bansal et al. 2020 (SAM); Agarwal and Nguyen 2020, section 4.4 and Fig. 6.
+    """
+
+    higher_is_better = True
+    subject = "maps"
+    recorded = ("ssim", "hog", "spearman")
+    columns = (
+        Column("ssim", "SSIM", "higher"),
+        Column("hog", "correlation of HOG", "higher"),
+        Column("spearman", "Spearman", "higher"),
+    )
+
+    def __init__(
+        self, normalise: Literal["max_abs", "none"] = "max_abs", data_range: float = 2.0
+    ) -> None:
+        super().__init__()
+        self.normalise: Literal["max_abs", "none"] = normalise
+        self.data_range = data_range
+
+    def score(self, image_id: str, maps: Sequence[Tensor]) -> ImageScore:
+        """See `ImageMetric.score`.
+
+        Raises:
+            ValueError: If there are fewer than two maps.
+        """
+        if len(maps) < 2:
+            raise ValueError(f"{image_id}: sensitivity compares two or more maps, got {len(maps)}")
+        pairs = list(itertools.combinations([scaled(one, self.normalise) for one in maps], 2))
+        measures: dict[str, Callable[[Map, Map], float]] = {
+            "ssim": lambda a, b: ssim(a, b, self.data_range),
+            "hog": hog_correlation,
+            "spearman": spearman,
+        }
+        return ImageScore(
+            {
+                name: math.fsum(measure(a, b) for a, b in pairs) / len(pairs)
+                for name, measure in measures.items()
+            }
+        )
