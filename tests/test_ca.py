@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from fido.infillers.contextual_attention import ContextualAttentionInfiller
 from fido.networks.contextual_attention import (
@@ -60,7 +61,7 @@ def test_the_untrained_network_proposes_the_prefill():
 def test_the_network_is_light():
     net = ContextualAttentionNet()
     assert sum(p.numel() for p in net.parameters()) <= 3_000_000
-    counter = torch.utils.flop_counter.FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         net(torch.zeros(1, 3, 224, 224), torch.ones(1, 1, 224, 224))
     assert counter.get_total_flops() <= 2.0e9

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
-from fido.kept_pixels import fill_at, working_size
+from fido.kept_pixels import check_options, fill_at
 from fido.networks.contextual_attention import STRIDE, ContextualAttentionNet
 from fido.noise import ImageNoise
 
@@ -46,9 +46,7 @@ class ContextualAttentionInfiller(Infiller):
         super().__init__()
         if precision not in ("float32", "bf16"):
             raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
-        if max_batch is not None and max_batch < 1:
-            raise ValueError(f"infiller.max_batch must be at least 1 or null, got {max_batch}")
-        working_size((STRIDE, STRIDE), resolution, STRIDE)
+        check_options(resolution, max_batch, multiple=STRIDE)
         c4, c8, c16 = channels
         self.network = ContextualAttentionNet((c4, c8, c16))
         if weights is not None:
@@ -62,12 +60,10 @@ class ContextualAttentionInfiller(Infiller):
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
         """(b, 3, h, w), (b * s, 1, h, w) -> (b * s, 3, h, w) in [0, 1]; see `Infiller`."""
         known = per_mask(image, self.repeats(image, keep)) * keep
-        rows = self.max_batch or len(keep)
-        filled = [
-            fill_at(self._network, known[start : start + rows], kept, self.resolution, STRIDE)
-            for start, kept in zip(range(0, len(keep), rows), torch.split(keep, rows), strict=True)
-        ]
-        return known + (1 - keep) * torch.cat(filled)
+        filled = fill_at(
+            self._network, known, keep, self.resolution, self.max_batch, multiple=STRIDE
+        )
+        return known + (1 - keep) * filled
 
     def _network(self, image: Tensor, keep: Tensor) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
