@@ -28,8 +28,8 @@ def calibration_explanations(row: str, sample: Sample, seed: int = 0) -> list[Ex
     Raises:
         ValueError: If there is no such row.
 
-    Source: Chang et al. 2019, Table 1 ("Max", "Center", "BBox"); the centre box is that of Zolna
-    et al. 2018.
+    Source: Chang et al. 2019, Table 1 ("Max", "Center", "BBox"); the centre box is that of the
+    code of Phang et al. 2020.
     """
     h, w = int(sample.image.shape[-2]), int(sample.image.shape[-1])
     if row == FULL:
@@ -40,7 +40,7 @@ def calibration_explanations(row: str, sample: Sample, seed: int = 0) -> list[Ex
         boxes = torch.zeros(0, 4) if sample.boxes is None else sample.boxes
         maps = [_box_map(box, h, w) for box in pixel_boxes(boxes, h, w)]
     elif row == RANDOM:
-        maps = [ImageNoise(seed, [sample.id], "random map").uniform(1, 1, h, w)[0]]
+        maps = [ImageNoise(seed, [sample.id], "random_map").uniform(1, 1, h, w)[0]]
     else:
         raise ValueError(f"a calibration row is one of {', '.join(CALIBRATION)}; got {row!r}")
     target = sample.target if sample.target is not None else sample.label

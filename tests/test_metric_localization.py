@@ -197,7 +197,7 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
             corners = [224 * float(row[k]) for k in ("xmin", "ymin", "xmax", "ymax")]
             boxes[row["file"]].append(corners)
     assert len(boxes) == 650
-    full, center = Localization(), Localization()
+    full, center = Localization(alphas=()), Localization(alphas=())
     wrong = {"full": 0, "center": 0}
     for name, corners in boxes.items():
         sample = Sample(name, torch.zeros(3, 224, 224), 0, torch.tensor(corners), 0)
@@ -210,3 +210,15 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
     assert float(full.compute()["wsl_error"]) == pytest.approx(wrong["full"] / 650)
     assert float(center.compute()["wsl_error"]) == pytest.approx(wrong["center"] / 650)
     assert wrong == {"full": 343, "center": 268}
+
+
+def test_calibration_rows_equal_the_explainers_of_the_same_name():
+    from fido.explainers.center import Center
+    from fido.explainers.full import Full
+    from fido.explainers.random_map import RandomMap
+
+    sample = white_sample((224, 224), image_id="some image")
+    for row, explainer in ((FULL, Full()), (CENTER, Center()), (RANDOM, RandomMap())):
+        (theirs,) = explainer.explain([sample])
+        (ours,) = calibration_explanations(row, sample)
+        assert torch.equal(ours.saliency, theirs.saliency), row

@@ -1,0 +1,97 @@
+"""What an evaluation leaves: scores, summary, tables, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fido.atomic import write_json, write_text
+from fido.evaluate import Evaluation, Records
+from fido.plots import save_figure
+from fido.plots_metrics import metric_figure
+from fido.score_summary import MetricSummary, summarise
+from fido.statistics import Bootstrap
+from fido.tables import counts_table, latex_table, markdown_table, scores_csv
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """The results of an evaluation; its files are on disk.
+
+    Attributes:
+        folder: Where they are.
+        summaries: A table a metric.
+        counts: Row to status to number of images.
+        figures: Metric to PNG.
+    """
+
+    folder: Path
+    summaries: Sequence[MetricSummary]
+    counts: Mapping[str, Mapping[str, int]]
+    figures: Mapping[str, Path]
+
+    @property
+    def markdown(self) -> str:
+        """All tables."""
+        return (self.folder / "tables.md").read_text(encoding="utf-8")
+
+    def plain(self) -> dict[str, Any]:
+        """The content of `summary.json`."""
+        return {
+            "images": {row: dict(counts) for row, counts in self.counts.items()},
+            "metrics": {summary.name: summary.plain() for summary in self.summaries},
+        }
+
+
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    records: Records,
+    baseline: str | None = None,
+    bootstrap: Bootstrap | None = None,
+) -> Evaluated:
+    """Write `scores.csv`, `summary.json`, `tables.md`, `tables/*.tex`, `figures/*.png`, `curves/`.
+
+    Args:
+        folder: Where they go.
+        evaluation: What was scored.
+        records: Its result.
+        baseline: The row that others are compared with; see `summarise`.
+        bootstrap: Makes the intervals; None takes its defaults.
+    """
+    bootstrap = bootstrap or Bootstrap()
+    summaries = [
+        summarise(name, evaluation.metrics[name], rows, baseline, bootstrap)
+        for name, rows in records.items()
+        if rows
+    ]
+    counts = evaluation.samples.counts()
+    write_text(folder / "scores.csv", scores_csv(summaries))
+    tables = [markdown_table(summary, bootstrap.level) for summary in summaries]
+    write_text(folder / "tables.md", "\n".join([counts_table(counts), *tables]))
+    figures = {}
+    for summary in summaries:
+        latex = latex_table(summary, bootstrap.level)
+        write_text(folder / "tables" / f"{summary.name}.tex", latex)
+        if any(row.curve is not None for row in summary.rows.values()):
+            write_text(folder / "curves" / f"{summary.name}.csv", curves_csv(summary))
+        figure = metric_figure(summary, bootstrap.level)
+        figures[summary.name] = folder / "figures" / f"{summary.name}.png"
+        save_figure(figure, figures[summary.name], dpi=130)
+    evaluated = Evaluated(folder, summaries, counts, figures)
+    write_json(folder / "summary.json", evaluated.plain())
+    return evaluated
+
+
+def curves_csv(summary: MetricSummary) -> str:
+    """The drawn curves: a line a point, a column a row of the table."""
+    assert summary.metric.curve is not None
+    curves = {name: row.curve for name, row in summary.rows.items() if row.curve is not None}
+    head = ["x", *('"' + name.replace('"', '""') + '"' for name in curves)]
+    lines = [",".join(head)]
+    for i, x in enumerate(summary.metric.curve.x):
+        points = [float(x), *(float(curve[i]) for curve in curves.values())]
+        lines.append(",".join(map(repr, points)))
+    return "\n".join(lines) + "\n"

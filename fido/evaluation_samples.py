@@ -1,0 +1,149 @@
+"""The images that are scored: those of stores, or photos without any explanation."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+
+from fido.classifiers.base import Classifier
+from fido.data.base import PhotoSource
+from fido.data.photo import UnreadableImageError
+from fido.records import Sample
+from fido.store import ResultsStore
+
+
+class Samples(Protocol):
+    """Images by id."""
+
+    def ids(self) -> list[str]:
+        """All ids, sorted."""
+        ...
+
+    def load(self, image_id: str) -> Sample | None:
+        """One image; None if it turns out that it is not to be scored."""
+        ...
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Row to status to number of images."""
+        ...
+
+
+class StoredSamples:
+    """The images of one or more stores.
+
+    Args:
+        stores: Row name to store.
+    """
+
+    def __init__(self, stores: Mapping[str, ResultsStore]) -> None:
+        self.stores = stores
+
+    def ids(self) -> list[str]:
+        """See `Samples.ids`: of every image that any store explains."""
+        return sorted({image_id for store in self.stores.values() for image_id in store})
+
+    def load(self, image_id: str) -> Sample:
+        """See `Samples.load`.
+
+        Raises:
+            ValueError: If two stores hold different pixels under the id.
+        """
+        first: tuple[str, Sample] | None = None
+        for name, store in self.stores.items():
+            if image_id not in store:
+                continue
+            sample = store.sample(image_id)
+            if first is None:
+                first = name, sample
+            elif not torch.equal(first[1].image, sample.image):
+                raise ValueError(
+                    f"{image_id}: {name!r} and {first[0]!r} explain different pixels, so their "
+                    "scores cannot be compared; were they made with another data.resize?"
+                )
+        if first is None:
+            raise KeyError(f"no store holds {image_id!r}")
+        return first[1]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """See `Samples.counts`; by store, including what was not explained and why."""
+        return {name: _statuses(store) for name, store in self.stores.items()}
+
+
+class PhotoSamples:
+    """The images of a photo source; the class of interest is their label.
+
+    Args:
+        source: Says which photos, and whether only correctly classified ones count.
+        classifier: Tells which are correctly classified.
+    """
+
+    def __init__(self, source: PhotoSource, classifier: Classifier) -> None:
+        self.source = source
+        self.classifier = classifier
+        self._entries = {entry.id: entry for entry in source.selected()}
+        self._left_out: dict[str, str] = {}
+
+    def ids(self) -> list[str]:
+        """See `Samples.ids`."""
+        return sorted(self._entries)
+
+    @torch.no_grad()
+    def load(self, image_id: str) -> Sample | None:
+        """See `Samples.load`.
+
+        Raises:
+            UnreadableImageError: If the file cannot be read and the source is set to stop.
+        """
+        try:
+            sample = self.source.load(self._entries[image_id])
+        except UnreadableImageError:
+            if self.source.on_error == "stop":
+                raise
+            self._left_out[image_id] = "unreadable"
+            return None
+        if self.source.only_correct:
+            image = sample.image.unsqueeze(0).to(self.classifier.device)
+            if int(self.classifier(image)[0].argmax()) != sample.label:
+                self._left_out[image_id] = "excluded"
+                return None
+        return replace(sample, target=sample.label)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """See `Samples.counts`; of what was loaded so far."""
+        left_out = Counter(self._left_out.values())
+        return {"photos": {"scored": len(self._entries) - left_out.total(), **left_out}}
+
+
+def check_classifier(
+    stores: Mapping[str, ResultsStore], classifier: Mapping[str, object]
+) -> Sequence[str]:
+    """Names of the stores whose maps explain another classifier than the one described.
+
+    Args:
+        stores: Row name to store.
+        classifier: The classifier's settings.
+    """
+    wanted = json.loads(json.dumps(classifier))
+    others = []
+    for name, store in stores.items():
+        path = store.folder / "settings.json"
+        if path.is_file():
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            if settings.get("classifier") != wanted:
+                others.append(name)
+    return others
+
+
+def _statuses(store: ResultsStore) -> dict[str, int]:
+    """Status to number of images; explained ones first."""
+    other = [
+        json.loads(path.read_text(encoding="utf-8"))["status"]
+        for path in store.not_explained.glob("[!.]*.json")
+        if path.stem not in store
+    ]
+    return {"explained": len(store), **Counter(other)}

@@ -1,0 +1,427 @@
+"""From stores to tables: what is scored, what is kept, what is counted."""
+
+import csv
+import io
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from analytic import box_map, explanation, share_classifier
+
+from fido.calibration import CALIBRATION
+from fido.evaluate import Contenders, Evaluation, ScoreAsItGoes
+from fido.evaluation_files import write_evaluation
+from fido.evaluation_samples import PhotoSamples, StoredSamples
+from fido.hole_masks import BernoulliPixels
+from fido.infillers.mean import MeanInfiller
+from fido.infillers.random import RandomInfiller
+from fido.metrics.deletion import Deletion
+from fido.metrics.infill_probability import InfillProbability
+from fido.metrics.localization import Localization
+from fido.metrics.outside_box import OutsideBox
+from fido.metrics.saliency_metric import SaliencyMetric
+from fido.metrics.sanity import Sanity
+from fido.metrics.sensitivity import Sensitivity
+from fido.records import Sample
+from fido.score_summary import summarise
+from fido.statistics import Bootstrap, Estimate
+from fido.store import ResultsStore
+from fido.tables import interval, latex_table, markdown_table, scores_csv
+
+SIZE = (48, 64)
+BOX = (8, 8, 24, 24)
+BLACK = MeanInfiller((0.0, 0.0, 0.0))
+
+
+def sample(i):
+    image = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(i))
+    image = (image * 255).round() / 255
+    boxes = torch.tensor([[8.0, 8, 24, 24]]) if i % 4 else None
+    return Sample(f"img{i:02d}", image, 0, boxes, 0)
+
+
+def save(store, i, saliency, target=0):
+    one = sample(i)
+    row = {"id": one.id, "status": "explained", "label": one.label, "target": target}
+    store.save(one, explanation(saliency, one.id, target), row)
+
+
+def noise(i, seed=0):
+    generator = torch.Generator().manual_seed(1000 * seed + i)
+    return torch.rand(1, *SIZE, generator=generator)
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """ "good" explains the box in 10 images; "noise" has 8 of them and 2 failures."""
+    good, bad = ResultsStore(tmp_path / "good"), ResultsStore(tmp_path / "noise")
+    for i in range(10):
+        save(good, i, box_map(BOX, SIZE) + 0.01 * noise(i))
+        if i < 8:
+            save(bad, i, noise(i))
+        else:
+            row = {"id": sample(i).id, "status": "failed", "reason": "the loss is not finite"}
+            bad.save_not_explained(sample(i).id, row)
+    return {"good": good, "noise": bad}
+
+
+def metrics(classifier=None):
+    classifier = classifier or share_classifier(BOX, SIZE)
+    return {
+        "localization": Localization(),
+        "outside_box": OutsideBox(),
+        "saliency_metric": SaliencyMetric(classifier, alphas=(0.2, 0.6)),
+        "deletion": Deletion(classifier, RandomInfiller(), 512),
+    }
+
+
+def evaluation(stores, folder, which=None, **contenders):
+    which = metrics() if which is None else which
+    settings = {name: {"name": name} for name in which}
+    rows = Contenders(stores, calibration=CALIBRATION, **contenders)
+    return Evaluation(which, settings, StoredSamples(stores), rows, folder)
+
+
+def csv_rows(text):
+    return {(row["row"], row["id"]): row for row in csv.DictReader(io.StringIO(text))}
+
+
+def test_every_file_is_written_and_adds_up(stores, tmp_path):
+    folder = tmp_path / "out"
+    one = evaluation(stores, folder)
+    evaluated = write_evaluation(folder, one, one.run(), baseline="good")
+    rows = csv_rows((folder / "scores.csv").read_text())
+    assert len([key for key in rows if key[0] == "good"]) == 10
+    assert len([key for key in rows if key[0] == "noise"]) == 8
+    assert rows["good", "img00"]["localization.wsl_error"] == ""  # no boxes: undefined, not gone
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["images"] == {
+        "good": {"explained": 10},
+        "noise": {"explained": 8, "failed": 2},
+    }
+    table = summary["metrics"]["localization"]["rows"]
+    assert list(table) == [*CALIBRATION, "good", "noise"]
+    assert table["good"]["images"] == 10
+    assert table["good"]["mean"]["wsl_error"] == {"n": 7, "mean": 0.0, "low": 0.0, "high": 0.0}
+    assert table["Ground-truth box"]["mean"]["wsl_error"]["mean"] == 0
+    outside = summary["metrics"]["outside_box"]["rows"]
+    both = ("img01", "img02", "img03", "img05", "img06", "img07")
+    by_hand = [
+        float(rows["noise", i]["outside_box.outside"])
+        - float(rows["good", i]["outside_box.outside"])
+        for i in both
+    ]
+    difference = outside["noise"]["minus_baseline"]["outside"]
+    assert difference["n"] == 6
+    assert difference["mean"] == pytest.approx(sum(by_hand) / 6)
+    assert outside["good"]["minus_baseline"] == {}
+    deletion = summary["metrics"]["deletion"]["rows"]
+    assert list(deletion) == ["Random map", "good", "noise"]
+    for file in ("tables.md", "tables/localization.tex", "curves/deletion.csv"):
+        assert (folder / file).stat().st_size > 100, file
+    for name in one.metrics:
+        assert evaluated.figures[name].read_bytes().startswith(b"\x89PNG"), name
+
+
+def test_full_row_is_that_of_a_map_of_ones(stores, tmp_path):
+    ones = ResultsStore(tmp_path / "ones")
+    for i in range(10):
+        save(ones, i, torch.ones(1, *SIZE))
+    records = evaluation({**stores, "ones": ones}, tmp_path / "out").run()
+    for name in ("localization", "outside_box", "saliency_metric"):
+        metric = metrics()[name]
+        assert (
+            metric.finish(records[name]["Full"]).keys()
+            == metric.finish(records[name]["ones"]).keys()
+        )
+        for image_id, values in metric.finish(records[name]["Full"]).items():
+            theirs = metric.finish(records[name]["ones"])[image_id]
+            assert values == pytest.approx(theirs, nan_ok=True), name
+
+
+def test_scores_are_the_same_when_the_store_is_split_in_two(stores, tmp_path):
+    whole = evaluation({"good": stores["good"]}, tmp_path / "whole").run()
+    halves = {}
+    for part in (0, 1):
+        half = ResultsStore(tmp_path / f"half{part}")
+        for image_id in list(stores["good"])[part::2]:
+            file = f"{image_id}.safetensors"
+            shutil.copy(stores["good"].explanations / file, half.explanations / file)
+        halves[part] = evaluation({"good": half}, tmp_path / f"out{part}").run()
+    for name, metric in metrics().items():
+        for row in whole[name]:
+            merged = {**halves[0][name][row], **halves[1][name][row]}
+            assert metric.facts(merged) == metric.facts(whole[name][row])
+            one, other = metric.finish(merged), metric.finish(whole[name][row])
+            assert list(one) == list(other)
+            for image_id in one:
+                assert one[image_id] == pytest.approx(other[image_id], abs=0, nan_ok=True)
+        together = {row: {**halves[0][name][row], **halves[1][name][row]} for row in whole[name]}
+        tables = [
+            scores_csv([summarise(name, metric, r, None, Bootstrap())])
+            for r in (together, whole[name])
+        ]
+        assert csv_rows(tables[0]) == csv_rows(tables[1])
+
+
+def test_torchmetrics_merges_and_resets(stores):
+    for name in metrics():
+        whole, first, second = (metrics()[name] for _ in range(3))
+        for i, image_id in enumerate(stores["good"]):
+            pair = stores["good"].sample(image_id), stores["good"].load(image_id)
+            whole.update(*pair)
+            (first if i % 2 else second).update(*pair)
+        first.merge_state(second)
+        assert first.per_image().keys() == whole.per_image().keys()
+        for column, value in whole.compute().items():
+            merged = first.compute()[column]
+            assert torch.equal(merged, value) or bool(merged.isnan() & value.isnan()), column
+        whole.reset()
+        assert whole.per_image() == {}
+
+
+class Counting(torch.nn.Module):
+    """Counts rows that go through a classifier."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.rows = 0
+
+    def forward(self, x):
+        self.rows += len(x)
+        return self.network(x)
+
+
+def counted():
+    classifier = share_classifier(BOX, SIZE)
+    classifier.network = Counting(classifier.network)
+    return classifier
+
+
+def test_what_is_on_disk_is_not_computed_again(stores, tmp_path):
+    classifier = counted()
+    first = evaluation(stores, tmp_path / "out", metrics(classifier)).run()
+    done = classifier.network.rows
+    again = evaluation(stores, tmp_path / "out", metrics(classifier)).run()
+    assert classifier.network.rows == done
+    elsewhere = evaluation({"good": stores["good"]}, tmp_path / "other", metrics(classifier)).run()
+    # Only the rows without an explainer belong to the folder; the store's scores are in the store.
+    assert 0 < classifier.network.rows - done < done / 2
+    for name, metric in metrics().items():
+        for row in first[name]:
+            assert list(again[name][row]) == list(first[name][row])
+            for image_id, values in metric.finish(first[name][row]).items():
+                assert metric.finish(again[name][row])[image_id] == pytest.approx(
+                    values, abs=0, nan_ok=True
+                )
+        assert (
+            metric.finish(elsewhere[name]["good"]).keys()
+            == metric.finish(first[name]["good"]).keys()
+        )
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(stores, tmp_path):
+    whole = counted()
+    expected = evaluation(stores, tmp_path / "whole", metrics(whole)).run()
+    for store in stores.values():
+        shutil.rmtree(store.folder / "scored")
+    broken, resumed = counted(), counted()
+    first = evaluation(stores, tmp_path / "out", metrics(broken))
+    for image_id in first.samples.ids()[:4]:
+        first.score_image(image_id)
+    (stores["good"].folder / "scored" / ".img04.99.tmp.json").write_text('{"torn')
+    records = evaluation(stores, tmp_path / "out", metrics(resumed)).run()
+    assert broken.network.rows + resumed.network.rows == whole.network.rows
+    for name, metric in metrics().items():
+        for row in expected[name]:
+            one, other = metric.finish(records[name][row]), metric.finish(expected[name][row])
+            assert list(one) == list(other)
+            for image_id in one:
+                assert one[image_id] == pytest.approx(other[image_id], abs=0, nan_ok=True)
+
+
+def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path):
+    def auc(settings=None, classifier=None):
+        which = {"deletion": Deletion(classifier or share_classifier(BOX, SIZE), BLACK, 512)}
+        one = Evaluation(
+            which,
+            {"deletion": settings or {}},
+            StoredSamples(stores),
+            Contenders(stores),
+            tmp_path / "out",
+        )
+        return one.run()["deletion"]["good"]["img01"].values["auc"]
+
+    before = auc()
+    save(stores["good"], 1, noise(5))
+    after = auc()
+    assert after > before + 0.05
+    page = stores["good"].folder / "scored" / "img01.json"
+    content = json.loads(page.read_text())
+    content["deletion"]["explanation"]["values"]["auc"] = 7.0
+    page.write_text(json.dumps(content))
+    assert auc() == 7.0  # the key still fits
+    assert auc({"pixels_per_step": 3}) == after
+    content["deletion"]["explanation"]["key"] = "another"
+    page.write_text(json.dumps(content))
+    assert auc() == after
+
+
+def test_weights_are_part_of_the_key(stores, tmp_path):
+    def key(bias):
+        classifier = share_classifier(BOX, SIZE)
+        classifier.network.register_buffer("bias", torch.tensor(bias))
+        one = evaluation(stores, tmp_path, {"deletion": Deletion(classifier, BLACK)})
+        return one._keys["deletion"]
+
+    assert key(0.0) == key(0.0)
+    assert key(0.0) != key(1.0)
+
+
+def test_stores_of_different_pixels_cannot_be_compared(stores, tmp_path):
+    other = ResultsStore(tmp_path / "other")
+    shifted = sample(1)
+    other.save(
+        Sample("img01", shifted.image.flip(-1), 0, shifted.boxes, 0),
+        explanation(noise(1), "img01"),
+        {"id": "img01", "status": "explained", "label": 0, "target": 0},
+    )
+    with pytest.raises(ValueError, match=r"img01.*different pixels.*data.resize"):
+        evaluation({**stores, "other": other}, tmp_path / "out").run()
+
+
+def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
+    classifier = share_classifier((0, 0, 64, 48), SIZE)
+    which = {"infill_probability": InfillProbability(classifier, BernoulliPixels(0.5, 0.5))}
+    white = MeanInfiller((1.0, 1.0, 1.0))
+    one = evaluation(
+        {"good": stores["good"]}, tmp_path, which, infillers={"black": BLACK, "white": white}
+    )
+    table = summarise(
+        "infill_probability",
+        which["infill_probability"],
+        one.run()["infill_probability"],
+        "input",
+        Bootstrap(),
+    )
+    means = {name: row.estimates["probability"].mean for name, row in table.rows.items()}
+    assert list(means) == ["input", "black", "white"]
+    assert means["black"] < means["input"] < means["white"]
+    assert means["black"] == pytest.approx(means["input"] / 2, abs=0.02)
+
+
+def test_maps_of_groups_are_compared(stores, tmp_path):
+    seeds = {}
+    for seed in range(3):
+        seeds[f"seed={seed}"] = store = ResultsStore(tmp_path / f"seed{seed}")
+        for i in range(4):
+            save(store, i, box_map(BOX, SIZE) + 0.5 * noise(i, seed))
+    which = {"sensitivity": Sensitivity(), "sanity": Sanity()}
+    groups = {"stable": ["good", "good again"], "seeds": list(seeds)}
+    every = {**stores, "good again": stores["good"], **seeds}
+    records = evaluation(every, tmp_path / "out", which, groups=groups).run()
+    stable = records["sensitivity"]["stable"]
+    assert len(stable) == 10
+    assert all(s.values["ssim"] == pytest.approx(1) for s in stable.values())
+    assert list(records["sensitivity"]["seeds"]) == ["img00", "img01", "img02", "img03"]
+    assert 0 < records["sensitivity"]["seeds"]["img00"].values["spearman"] < 0.9
+    assert list(records["sanity"]) == ["good again", "seed=1", "seed=2"]
+    assert len(records["sanity"]["seed=2"]) == 4
+
+
+def test_photos_without_explanations_calibrate_and_are_counted():
+    class Photos:
+        on_error, only_correct = "stop", True
+
+        def selected(self):
+            from fido.data.base import Entry
+
+            return [Entry(f"img{i:02d}", None, 0) for i in range(6)]
+
+        def load(self, entry):
+            one = sample(int(entry.id[3:]))
+            label = 0 if float(one.image[0, 8:24, 8:24].mean()) > 0.5 else 1
+            wrong = entry.id == "img03"
+            return Sample(one.id, one.image, 1 - label if wrong else label, one.boxes)
+
+    samples = PhotoSamples(Photos(), share_classifier(BOX, SIZE))
+    loaded = [samples.load(image_id) for image_id in samples.ids()]
+    assert [one is None for one in loaded] == [i == 3 for i in range(6)]
+    assert all(one.target == one.label for one in loaded if one)
+    assert samples.counts() == {"photos": {"scored": 5, "excluded": 1}}
+
+
+def test_scoring_as_it_goes_leaves_nothing_to_do(stores, tmp_path):
+    classifier = counted()
+    store = {"good": stores["good"]}
+    observer = ScoreAsItGoes(evaluation(store, tmp_path / "run", metrics(classifier)))
+
+    class Result:
+        def __init__(self, image_id):
+            self.sample = store["good"].sample(image_id)
+
+    observer.begin(0, 10)
+    for image_id in store["good"]:
+        observer.result(Result(image_id))
+    observer.skipped({"id": "x", "status": "failed"})
+    done = classifier.network.rows
+    records = observer.evaluation.run()
+    assert classifier.network.rows == done
+    assert len(records["deletion"]["good"]) == 10
+
+
+def summary_of(values, **options):
+    class Two(OutsideBox):
+        pass
+
+    records = {
+        row: {image_id: Two().score(*pair) for image_id, pair in images.items()}
+        for row, images in values.items()
+    }
+    return summarise("outside_box", Two(), records, options.get("baseline"), Bootstrap(200))
+
+
+def test_tables_show_n_intervals_and_differences():
+    boxed = {f"img{i:02d}": sample(i) for i in (1, 2, 3)}
+    summary = summary_of(
+        {
+            "50 % & more": {
+                i: (s, explanation(box_map((8, 8, 40, 24), SIZE), i)) for i, s in boxed.items()
+            },
+            "all|in": {
+                i: (s, explanation(box_map(BOX, SIZE), i)) for i, s in list(boxed.items())[:2]
+            },
+        }
+    )
+    text = markdown_table(summary)
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert [cell.strip("| ") for cell in lines[0][:4]] == [
+        "row",
+        "n",
+        "region outside the boxes (%) ↓",
+        "minus 50 % & more",
+    ]
+    assert lines[2][1:4] == ["3", "50.0 [50.0, 50.0]", ""]
+    assert lines[3][0] == r"| all\|in"
+    assert lines[3][1:4] == ["2", "0.0 [0.0, 0.0]", "-50.0 [-50.0, -50.0]"]
+    latex = latex_table(summary)
+    assert r"50 \% \& more & 3 & 50.0 [50.0, 50.0]" in latex
+    assert latex.count(r"\\") == 3
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
+
+
+def test_undefined_numbers_and_missing_rows_are_visible():
+    column = OutsideBox.columns[0]
+    assert interval(Estimate(0, math.nan, math.nan, math.nan), column) == "-"
+    assert interval(Estimate(1, 0.25, math.nan, math.nan), column) == "25.0"
+    assert interval(Estimate(9, 0.25, 0.2, 0.3), column, sign=True) == "+25.0 [+20.0, +30.0]"
+    bare = {f"img{i:02d}": sample(i) for i in (0, 1, 2)}
+    summary = summary_of(
+        {"a": {i: (s, explanation(box_map(BOX, SIZE), i)) for i, s in bare.items()}}
+    )
+    assert summary.rows["a"].estimates["outside"].n == 2
+    assert len(summary.rows["a"].per_image) == 3
+    assert "img00" in summary.rows["a"].per_image
