@@ -248,8 +248,13 @@ class InfillerTraining(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Hole L1 of the averaged weights for every law, always on the same images and masks."""
-        for name, value in self.evaluate(self.ema).items():
+        for name, value in self.evaluate(self.fill).items():
             self.log(f"val/{name}", value, batch_size=1)
+
+    def fill(self, image: Tensor, keep: Tensor) -> Tensor:
+        """(n, 3, h, w) proposals of the averaged weights."""
+        proposal: Tensor = self.ema(image, keep)
+        return proposal
 
     @torch.no_grad()
     def evaluate(self, fill: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:

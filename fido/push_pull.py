@@ -7,26 +7,34 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def push_pull(image: Tensor, keep: Tensor) -> Tensor:
+def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0) -> Tensor:
     """Fills dropped pixels from a pyramid of averages over kept pixels.
 
-    With n = pooled image * keep and d = pooled keep at every level, coarse to fine:
-    fill = n + (1 - d) * up2(coarser fill). A level whose sides are odd ends the pyramid; where
-    nothing is kept even there, the fill is the mean of all kept pixels, or 0.5 if there are none.
+    Every level has colours v and confidences c, at first the image and keep. A cell of the next
+    level has the average of its four colours weighted by their confidences, and the confidence
+    min(1, gain * average of the four). Coarse to fine: fill = c * v + (1 - c) * up2(coarser fill).
+    A level whose sides are odd ends the pyramid; where nothing is kept even there, the fill is the
+    mean of all kept pixels, or 0.5 if there are none.
 
     Args:
         image: (n, 3, h, w) in [0, 1]. Dropped pixels have no influence.
         keep: (n, 1, h, w) of zeros and ones.
+        gain: 1 believes in a cell as far as its pixels were kept, so that far colours tint what
+            lies between scattered pixels; 4 believes in it wholly once one of four was kept,
+            which is far closer to photos (docs/models/ca.md).
 
     Returns:
         (n, 3, h, w): kept pixels unchanged.
 
-    Source: Gortler et al. 1996 (The Lumigraph), push-pull; own weights.
+    Source: Gortler et al. 1996 (The Lumigraph), push-pull: gain 4 is its saturation.
     """
     known, kept = image * keep, keep
     levels = [(known, kept)]
     while not (known.shape[-2] % 2 or known.shape[-1] % 2):
         known, kept = functional.avg_pool2d(known, 2), functional.avg_pool2d(kept, 2)
+        if gain != 1:
+            believed = (gain * kept).clamp_max(1.0)
+            known, kept = known * (believed / kept.clamp_min(1e-12)), believed
         levels.append((known, kept))
     total = kept.sum((2, 3), keepdim=True)
     mean = known.sum((2, 3), keepdim=True) / total.clamp_min(1e-12)

@@ -33,8 +33,9 @@ def trained(seed=0):
     return net.eval().requires_grad_(False)
 
 
+@pytest.mark.parametrize("gain", [1.0, 4.0])
 @pytest.mark.parametrize("size", [(32, 32), (48, 32), (224, 224), (7, 7)])
-def test_prefill_keeps_what_is_kept_and_never_reads_what_is_dropped(size):
+def test_prefill_keeps_what_is_kept_and_never_reads_what_is_dropped(size, gain):
     image = torch.rand(2, 3, *size)
     keep = (torch.rand(2, 1, *size) < 0.3).float()
     fill = push_pull(image, keep)
@@ -48,14 +49,26 @@ def test_prefill_of_one_colour_is_that_colour_and_of_nothing_is_grey():
     colour = torch.tensor([0.2, 0.4, 0.9]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
     one = torch.zeros(1, 1, 32, 32)
     one[..., 5, 9] = 1
-    assert torch.allclose(push_pull(colour, one), colour, atol=1e-6)
-    assert (push_pull(colour, torch.zeros(1, 1, 32, 32)) == 0.5).all()
+    for gain in (1.0, 4.0):
+        assert torch.allclose(push_pull(colour, one, gain), colour, atol=1e-6)
+        assert (push_pull(colour, torch.zeros(1, 1, 32, 32), gain) == 0.5).all()
+
+
+def test_a_gain_of_four_takes_the_colour_of_near_pixels():
+    """Left half black, right half white, one pixel in four kept: no grey far from the edge."""
+    image = torch.zeros(1, 3, 64, 64)
+    image[..., 32:] = 1
+    keep = torch.zeros(1, 1, 64, 64)
+    keep[..., ::2, ::2] = 1
+    assert push_pull(image, keep, 4.0)[..., :24].max() == 0
+    assert push_pull(image, keep, 4.0)[..., 40:].min() == 1
+    assert push_pull(image, keep, 1.0)[..., :24].max() > 0.1
 
 
 def test_the_untrained_network_proposes_the_prefill():
     image, keep = photos(), pixels()
     net = ContextualAttentionNet(SMALL)
-    assert torch.allclose(net(image, keep), push_pull(image, keep))
+    assert torch.allclose(net(image, keep), push_pull(image, keep, gain=4.0))
 
 
 def test_the_network_is_light():

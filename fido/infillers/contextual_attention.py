@@ -38,7 +38,7 @@ class ContextualAttentionInfiller(Infiller):
     def __init__(
         self,
         weights: str | Path | None = "ca",
-        channels: Sequence[int] = (48, 96, 128),
+        channels: Sequence[int] = (40, 80, 128),
         resolution: int | None = None,
         precision: str = "float32",
         max_batch: int | None = 32,

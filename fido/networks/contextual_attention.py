@@ -94,7 +94,7 @@ class ContextualAttentionNet(nn.Module):
 
     def __init__(
         self,
-        channels: tuple[int, int, int] = (48, 96, 128),
+        channels: tuple[int, int, int] = (40, 80, 128),
         dilations: tuple[int, ...] = (1, 2, 4, 1, 2),
         attention_after: int = 3,
         heads: int = 4,
@@ -138,7 +138,7 @@ class ContextualAttentionNet(nn.Module):
         Returns:
             (n, 3, h, w), about [0, 1], not clamped.
         """
-        prefill = push_pull(image, keep)
+        prefill = push_pull(image, keep, gain=4.0)
         planes = torch.cat([prefill - 0.5, keep - 0.5], 1)
         inside = functional.pixel_unshuffle(planes, 4)
         ones = torch.ones_like(inside[:, :1])
