@@ -157,6 +157,8 @@ def test_works_where_gradients_are_switched_off_and_hears_the_end():
     mp2 = explainer(progress=lambda *news: heard.append(news[1:3]))
     with torch.no_grad():
         mp2.explain([planted_sample()])
+    assert heard[:2] == [(1, 32), (2, 32)]
+    assert heard.count((32, 32)) == 1
     assert heard[-1] == (32, 32)
     assert all(not p.requires_grad for p in mp2.classifier.parameters())
 

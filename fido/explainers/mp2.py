@@ -107,7 +107,8 @@ class Mp2:
             for row in left:
                 growth[active[row]].drop(norms[row], self.cells_each)
             active = [active[row] for row in left]
-            self._tell(batch, growth, step + 1)
+            if step + 1 < self.limit:
+                self._tell(batch, growth, step + 1)
         self._tell(batch, growth, self.limit)
         return [self._explanation(batch, i, grown, fixed) for i, grown in enumerate(growth)]
 
