@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fido import weights
+from fido.weights.pack import pack
 
 
 @pytest.fixture
@@ -75,3 +76,16 @@ def test_every_shipped_file_is_whole_small_and_loads():
 def test_every_weights_file_is_in_the_manifest():
     listed = {entry.file for entry in weights.manifest().values()}
     assert {path.name for path in weights.FOLDER.glob("*.safetensors")} == listed
+
+
+def test_packed_weights_are_shipped_in_half_precision(folder, tmp_path):
+    layer = nn.Linear(4, 4)
+    save_file(layer.state_dict(), tmp_path / "ema.safetensors")
+    pack("new", tmp_path / "ema.safetensors", "torch.nn.Linear", folder)
+    assert set(weights.manifest(folder)) == {"toy", "new"}
+    state = weights.read("new", folder)
+    assert torch.equal(state["weight"], layer.weight.detach().half().float())
+    layer.weight.data[0, 0] = 1e6
+    save_file(layer.state_dict(), tmp_path / "ema.safetensors")
+    with pytest.raises(ValueError, match="half precision"):
+        pack("new", tmp_path / "ema.safetensors", "torch.nn.Linear", folder)
