@@ -149,6 +149,17 @@ def test_rows_are_independent_and_any_size_is_taken(size, max_batch):
     assert torch.allclose(filled[4:5], alone, atol=1e-5)
 
 
+def test_bf16_fills_like_float32():
+    image, keep = photos(), pixels(rate=0.3)
+    fills = []
+    for precision in ("float32", "bf16"):
+        infiller = ContextualAttentionInfiller(None, SMALL, precision=precision)
+        infiller.network = trained()
+        fills.append(infiller.infill(image, keep))
+    assert fills[1].dtype == torch.float32
+    assert 0 < (fills[0] - fills[1]).abs().max() < 0.02
+
+
 def test_a_dead_mask_is_finite():
     infiller = ContextualAttentionInfiller(None, SMALL)
     infiller.network = trained()
