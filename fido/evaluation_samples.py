@@ -38,20 +38,24 @@ class StoredSamples:
 
     Args:
         stores: Row name to store.
+        only_correct: Leave out images that the explained classifier does not predict as labelled.
     """
 
-    def __init__(self, stores: Mapping[str, ResultsStore]) -> None:
+    def __init__(self, stores: Mapping[str, ResultsStore], only_correct: bool = False) -> None:
         self.stores = stores
+        self.only_correct = only_correct
+        self._wrong: set[str] = set()
 
     def ids(self) -> list[str]:
         """See `Samples.ids`: of every image that any store explains."""
         return sorted({image_id for store in self.stores.values() for image_id in store})
 
-    def load(self, image_id: str) -> Sample:
+    def load(self, image_id: str) -> Sample | None:
         """See `Samples.load`.
 
         Raises:
             ValueError: If two stores hold different pixels under the id.
+            KeyError: If no store holds the image.
         """
         first: tuple[str, Sample] | None = None
         for name, store in self.stores.items():
@@ -67,11 +71,19 @@ class StoredSamples:
                 )
         if first is None:
             raise KeyError(f"no store holds {image_id!r}")
-        return first[1]
+        name, sample = first
+        if self.only_correct and self.stores[name].row(image_id)["predicted"] != sample.label:
+            self._wrong.add(image_id)
+            return None
+        return sample
 
     def counts(self) -> dict[str, dict[str, int]]:
         """See `Samples.counts`; by store, including what was not explained and why."""
-        return {name: _statuses(store) for name, store in self.stores.items()}
+        counts = {name: _statuses(store) for name, store in self.stores.items()}
+        if self._wrong:
+            for name, store in self.stores.items():
+                counts[name]["left out: misclassified"] = sum(i in store for i in self._wrong)
+        return counts
 
 
 class PhotoSamples:

@@ -1,0 +1,49 @@
+"""Score saved explanations: `python evaluate.py store=outputs/2026-01-01/12-00-00`."""
+
+import sys
+from pathlib import Path
+
+import hydra
+import wandb
+from omegaconf import DictConfig, OmegaConf
+
+from fido.atomic import write_json
+from fido.compose import build, pick_device, plain_errors, prepare_command_line
+from fido.compose_metrics import evaluation_of_photos, evaluation_of_stores, finish
+from fido.environment import describe_environment
+from fido.named_stores import named_stores, quote_stores
+from fido.terminal_scores import ScoreProgress, print_scores
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Compose one evaluation from its configuration and execute it."""
+    with plain_errors():
+        if (cfg.store is None) == (cfg.get("data") is None):
+            raise ValueError("give store=DIR[,DIR...] or data=NAME ..., one of the two")
+        device = pick_device(cfg.device)
+        folder, progress = Path(cfg.output_dir), ScoreProgress()
+        write_json(folder / "env.json", describe_environment(device))
+        classifier = build(cfg.classifier).to(device)
+        if cfg.store is None:
+            evaluation = evaluation_of_photos(cfg, classifier, device, folder, progress)
+        else:
+            given = [cfg.store] if isinstance(cfg.store, str) else OmegaConf.to_object(cfg.store)
+            stores, sweeps = named_stores(given)
+            evaluation = evaluation_of_stores(
+                cfg, classifier, device, stores, sweeps, folder, progress
+            )
+        settings = OmegaConf.to_container(cfg, resolve=True)
+        with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
+            evaluated = finish(cfg, evaluation, folder)
+            logger.summary(evaluated.plain())
+            if wandb.run is not None:
+                for name, figure in evaluated.figures.items():
+                    wandb.run.log({f"figures/{name}": wandb.Image(str(figure))})
+        print_scores(evaluated)
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = quote_stores(sys.argv[1:])
+    prepare_command_line()
+    main()
