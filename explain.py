@@ -12,7 +12,7 @@ from fido.terminal import Terminal
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="explain")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     """Compose one run from its configuration and execute it."""
     with plain_errors():
         device = pick_device(cfg.device)
@@ -47,6 +47,8 @@ def main(cfg: DictConfig) -> None:
             write_json(store.folder / "summary.json", summary)
             logger.summary(summary)
         terminal.close(cfg.output_dir)
+        # What a sweeper that searches (Optuna) gets to see.
+        return summary["mean"].get(cfg.returns)
 
 
 if __name__ == "__main__":

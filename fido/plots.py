@@ -27,8 +27,8 @@ def explanation_figure(
 ) -> Figure:
     """Photo, saliency, the region alone and its complement, class probabilities, curves."""
     name = class_names[explanation.target]
-    figure = Figure(figsize=(17, 4.9), layout="constrained")
-    grid = figure.add_gridspec(2, 5, height_ratios=(3.2, 1), width_ratios=(1, 1, 1, 1, 1.15))
+    figure = Figure(figsize=(17, 5.1), layout="constrained")
+    grid = figure.add_gridspec(2, 5, height_ratios=(3.4, 0.9), width_ratios=(1, 1, 1, 1, 1.2))
     original, kept, removed = edit.probabilities[:, explanation.target].tolist()
     pictures = (
         (0, "photo", original, sample.image, 0),
@@ -51,9 +51,9 @@ def explanation_figure(
     axes.set_title(f"saliency\nregion {share:.1%} of the image", color=INK)
     below = figure.add_subplot(grid[1, 1])
     below.axis("off")
-    figure.colorbar(drawn, ax=below, location="top", fraction=0.9, aspect=14)
+    figure.colorbar(drawn, cax=below.inset_axes((0.05, 0.62, 0.9, 0.2)), orientation="horizontal")
     low, high = float(explanation.saliency.min()), float(explanation.saliency.max())
-    below.text(0.5, 0.25, f"raw range {low:.3g} to {high:.3g}", ha="center", color=INK, fontsize=9)
+    below.text(0.5, 0.0, f"raw range {low:.3g} to {high:.3g}", ha="center", color=INK, fontsize=9)
     if explanation.history:
         _curves(figure, grid[:, 4], explanation)
     figure.suptitle(f"{sample.id}: {name}", color=INK, fontweight="bold")
