@@ -19,7 +19,9 @@ class Batches:
     What did not fit is done again in smaller pieces; the smaller number stays for later calls.
 
     Args:
-        max_batch: Rows in a piece to begin with.
+        max_batch: Rows in a piece to begin with; None is what suits the device: 64, but 8 on a CPU,
+            where a network is nearly twice as fast while its activations stay in the cache.
+        device: Where the network is.
 
     Attributes:
         size: Rows in a piece now.
@@ -28,28 +30,37 @@ class Batches:
         ValueError: If `max_batch` is below 1.
     """
 
-    def __init__(self, max_batch: int) -> None:
+    def __init__(self, max_batch: int | None, device: torch.device) -> None:
+        if max_batch is None:
+            max_batch = 8 if device.type == "cpu" else 64
         if max_batch < 1:
             raise ValueError(f"explainer.max_batch must be 1 or more, got {max_batch}")
         self.size = max_batch
 
-    def __call__(self, rows: int, work: Callable[[int, int], T]) -> Iterator[T]:
-        """`work(start, stop)` for pieces that cover `range(rows)` in order.
+    def __call__(
+        self, items: int, work: Callable[[int, int], T], rows_each: int = 1
+    ) -> Iterator[T]:
+        """`work(start, stop)` for pieces that cover `range(items)` in order.
+
+        Args:
+            items: What is cut into pieces, images or masks.
+            work: Does one piece.
+            rows_each: Rows of an item, which stay together even where they exceed `size`.
 
         Raises:
-            RuntimeError: As the allocator raised it, if a single row does not fit.
+            RuntimeError: As the allocator raised it, if a single item does not fit.
         """
         start = 0
-        while start < rows:
-            stop = min(start + self.size, rows)
+        while start < items:
+            stop = min(start + max(1, self.size // rows_each), items)
             try:
                 result = work(start, stop)
             except RuntimeError as error:
                 if stop - start == 1 or not _out_of_memory(error):
                     raise
-                self.size = (stop - start) // 2
+                self.size = (stop - start) // 2 * rows_each
                 log.warning("out of memory; going on with max_batch=%d", self.size)
-                continue  # outside of `except`, whose traceback would keep the memory alive
+                continue  # leaving `except` first: its traceback keeps the memory alive
             yield result
             start = stop
 

@@ -36,8 +36,7 @@ class MaskFit:
         seed: Of the masks' and the infiller's random numbers.
         progress: Told of every step.
         hard: See `MaskOptimisation`.
-        max_batch: Rows (images times masks) that go through the networks at once; None takes all.
-            Halved when memory runs out.
+        batches: Cuts images times masks into pieces; None learns all images in one.
 
     Raises:
         ValueError: If a number is out of range.
@@ -55,7 +54,7 @@ class MaskFit:
         seed: int,
         progress: Progress | None,
         hard: Callable[[Tensor], Tensor] = hard_keep,
-        max_batch: int | None = None,
+        batches: Batches | None = None,
     ) -> None:
         for name, value in (("samples", samples), ("steps", steps)):
             if value < 1:
@@ -72,12 +71,14 @@ class MaskFit:
         self.seed = seed
         self.progress = progress
         self.hard = hard
-        self.batches = None if max_batch is None else Batches(max(1, max_batch // samples))
+        self.batches = batches
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """One explanation a sample, in order."""
-        batches = self.batches or Batches(len(samples))
-        parts = batches(len(samples), lambda start, stop: self._explain(samples[start:stop]))
+        batches = self.batches or Batches(len(samples) * self.samples, self.classifier.device)
+        parts = batches(
+            len(samples), lambda start, stop: self._explain(samples[start:stop]), self.samples
+        )
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:

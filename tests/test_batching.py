@@ -5,6 +5,8 @@ import torch
 
 from fido.batching import Batches
 
+CPU = torch.device("cpu")
+
 
 def impossible(count):
     """A piece that fits only with at most three rows: the allocator itself says no."""
@@ -12,13 +14,27 @@ def impossible(count):
 
 
 def test_pieces_cover_all_rows_in_order():
-    batches = Batches(4)
+    batches = Batches(4, CPU)
     assert list(batches(10, lambda start, stop: (start, stop))) == [(0, 4), (4, 8), (8, 10)]
     assert list(batches(0, lambda start, stop: (start, stop))) == []
 
 
+def test_rows_of_an_item_stay_together():
+    pieces = list(Batches(7, CPU)(5, lambda start, stop: (start, stop), rows_each=3))
+    assert pieces == [(0, 2), (2, 4), (4, 5)]
+    assert list(Batches(2, CPU)(2, lambda start, stop: stop - start, rows_each=3)) == [1, 1]
+    batches = Batches(9, CPU)
+    list(batches(4, lambda start, stop: impossible((stop - start) * 3), rows_each=3))
+    assert batches.size == 3
+
+
+def test_the_size_that_suits_the_device():
+    assert Batches(None, CPU).size == 8
+    assert Batches(None, torch.device("cuda")).size == 64
+
+
 def test_out_of_memory_halves_the_piece_repeats_it_and_stays_small(caplog):
-    batches, tried = Batches(8), []
+    batches, tried = Batches(8, CPU), []
 
     def work(start, stop):
         tried.append((start, stop))
@@ -38,8 +54,8 @@ def test_out_of_memory_halves_the_piece_repeats_it_and_stays_small(caplog):
 
 def test_a_row_that_never_fits_and_other_errors_come_through():
     with pytest.raises(RuntimeError, match="allocate"):
-        list(Batches(4)(4, lambda start, stop: impossible(9)))
+        list(Batches(4, CPU)(4, lambda start, stop: impossible(9)))
     with pytest.raises(RuntimeError, match="size of tensor"):
-        list(Batches(4)(4, lambda start, stop: torch.zeros(2) + torch.zeros(3)))
+        list(Batches(4, CPU)(4, lambda start, stop: torch.zeros(2) + torch.zeros(3)))
     with pytest.raises(ValueError, match="max_batch"):
-        Batches(0)
+        Batches(0, CPU)

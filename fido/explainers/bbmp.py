@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
 from fido.infillers.base import Infiller
@@ -29,7 +30,7 @@ class Bbmp:
         learning_rate: Adam's, falling linearly to 0.
         seed: Of the infiller's random numbers.
         progress: Told of every step; see `Progress`.
-        max_batch: Images optimised side by side; halved when memory runs out.
+        max_batch: Images optimised side by side; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -48,7 +49,7 @@ class Bbmp:
         learning_rate: float = 0.05,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int = 64,
+        max_batch: int | None = None,
     ) -> None:
         self.grid = grid if isinstance(grid, int) else (grid[0], grid[1])
         self.align_corners = align_corners
@@ -63,7 +64,7 @@ class Bbmp:
             seed,
             progress,
             kept_whole,
-            max_batch,
+            Batches(max_batch, classifier.device),
         )
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:

@@ -47,8 +47,8 @@ class Extremal:
         max_sigma: Of the blur pyramid, pixels.
         seed: Of the infiller's random numbers; nothing else is random.
         progress: Told of every step; see `Progress`.
-        max_batch: Rows (images times areas, twice for "dual") side by side; halved when memory
-            runs out.
+        max_batch: Rows (images times areas, twice for "dual") side by side, an image's always
+            together; see `Batches`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -75,7 +75,7 @@ class Extremal:
         max_sigma: float = 20.0,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int = 16,
+        max_batch: int | None = None,
     ) -> None:
         if not areas or not all(0 < area < 1 for area in areas):
             raise ValueError(f"explainer.areas must be shares between 0 and 1, got {list(areas)}")
@@ -111,11 +111,13 @@ class Extremal:
         self.seed = seed
         self.progress = progress
         self.views = len(self.areas) * (2 if variant == "dual" else 1)
-        self.batches = Batches(max(1, max_batch // self.views))
+        self.batches = Batches(max_batch, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images and areas side by side, each as if it were alone."""
-        parts = self.batches(len(samples), lambda start, stop: self._explain(samples[start:stop]))
+        parts = self.batches(
+            len(samples), lambda start, stop: self._explain(samples[start:stop]), self.views
+        )
         return [explanation for part in parts for explanation in part]
 
     @torch.enable_grad()

@@ -42,7 +42,7 @@ class Lime:
         kernel_width: Weights are `sqrt(exp(-distance^2 / kernel_width^2))`.
         seed: Of the subsets' and the infiller's random numbers.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; halved when memory runs out.
+        max_batch: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -64,7 +64,7 @@ class Lime:
         kernel_width: float = 0.25,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int = 64,
+        max_batch: int | None = None,
     ) -> None:
         for name, number, least in (("samples", samples, 2), ("superpixels", superpixels, 1)):
             if number < least:
@@ -88,7 +88,7 @@ class Lime:
         self.kernel_width = kernel_width
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its subsets in batches."""

@@ -45,7 +45,7 @@ class Mp:
         binary: Whether the mask is rounded; None means for infillers that look at it.
         seed: Of the initial mask's, the shifts' and the infiller's random numbers.
         progress: Told of every step; see `Progress`.
-        max_batch: Images optimised side by side; halved when memory runs out.
+        max_batch: Images optimised side by side; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -68,7 +68,7 @@ class Mp:
         binary: bool | None = None,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int = 64,
+        max_batch: int | None = None,
     ) -> None:
         for name, number in (("grid", grid), ("steps", steps), ("power", power)):
             if number < 1:
@@ -99,7 +99,7 @@ class Mp:
         self.binary = not isinstance(infiller, BLIND_TO_KEEP) if binary is None else binary
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images side by side, each as if it were alone."""

@@ -46,7 +46,7 @@ class Mp2:
         max_steps: Limit of steps; None drops every cell if need be.
         seed: Of the infiller's random numbers.
         progress: Told of every step; see `Progress`.
-        max_batch: Images side by side; halved when memory runs out.
+        max_batch: Images side by side; see `Batches`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -65,7 +65,7 @@ class Mp2:
         max_steps: int | None = None,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int = 64,
+        max_batch: int | None = None,
     ) -> None:
         for name, number in (("grid", grid), ("cells_each", cells_each), ("max_steps", max_steps)):
             if number is not None and number < 1:
@@ -85,7 +85,7 @@ class Mp2:
             self.limit = min(self.limit, max_steps)
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images side by side, each leaves when it has reached chance."""

@@ -34,7 +34,7 @@ class Rise:
         keep_prob: Probability p of keeping a cell, in (0, 1).
         seed: Of the masks' and the infiller's random numbers.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; halved when memory runs out.
+        max_batch: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -51,7 +51,7 @@ class Rise:
         keep_prob: float = 0.5,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int = 64,
+        max_batch: int | None = None,
     ) -> None:
         for name, value in (("masks", masks), ("grid", grid)):
             if value < 1:
@@ -65,7 +65,7 @@ class Rise:
         self.keep_prob = keep_prob
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its masks in batches."""
