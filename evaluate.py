@@ -1,5 +1,6 @@
 """Score saved explanations: `python evaluate.py store=outputs/2026-01-01/12-00-00`."""
 
+import csv
 import sys
 from pathlib import Path
 
@@ -38,6 +39,9 @@ def main(cfg: DictConfig) -> None:
             evaluated = finish(cfg, evaluation, folder)
             logger.summary(evaluated.plain())
             if wandb.run is not None:
+                with (folder / "scores.csv").open(newline="", encoding="utf-8") as lines:
+                    head, *rows = csv.reader(lines)
+                wandb.run.log({"scores": wandb.Table(columns=head, data=rows)})
                 for name, figure in evaluated.figures.items():
                     wandb.run.log({f"figures/{name}": wandb.Image(str(figure))})
         print_scores(evaluated)

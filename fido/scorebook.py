@@ -86,7 +86,8 @@ class ImagePage:
         """Write the page atomically if a score was added."""
         if self._changed:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self.path, json.dumps(self._content, allow_nan=False) + "\n")
+            text = json.dumps(self._content, allow_nan=False, sort_keys=True)
+            write_text(self.path, text + "\n")
             self._changed = False
 
 

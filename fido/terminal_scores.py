@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fido.evaluation_files import Evaluated
@@ -38,16 +39,18 @@ def print_scores(evaluated: Evaluated) -> None:
     console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False)
     for row, counts in evaluated.counts.items():
         parts = ", ".join(f"{count} {status}" for status, count in counts.items())
-        console.print(f"{row}: {parts}", style=None, highlight=False)
+        console.print(f"{escape(row)}: {parts}", highlight=False)
     for summary in evaluated.summaries:
         console.print(_table(summary))
     console.print(f"tables, figures, scores: {evaluated.folder}", soft_wrap=True)
 
 
 def _table(summary: MetricSummary) -> Table:
-    table = Table("row", "n", *(c.title for c in summary.columns), title=summary.name)
+    titles = (escape(column.title) for column in summary.columns)
+    table = Table("row", "n", *titles, title=summary.name)
     for name, row in summary.rows.items():
         estimates = [row.estimates[column.name] for column in summary.columns]
-        cells = [interval(e, c) for e, c in zip(estimates, summary.columns, strict=True)]
-        table.add_row(name, str(max(e.n for e in estimates)), *cells)
+        pairs = zip(estimates, summary.columns, strict=True)
+        cells = [escape(interval(estimate, column)) for estimate, column in pairs]
+        table.add_row(escape(name), str(max(e.n for e in estimates)), *cells)
     return table

@@ -4,7 +4,10 @@ import csv
 import io
 import json
 import math
+import multiprocessing
+import resource
 import shutil
+import time
 
 import pytest
 import torch
@@ -241,6 +244,59 @@ def test_a_killed_evaluation_goes_on_where_it_was(stores, tmp_path):
             assert list(one) == list(other)
             for image_id in one:
                 assert one[image_id] == pytest.approx(other[image_id], abs=0, nan_ok=True)
+
+
+class Slow(Localization):
+    """Leaves time to be killed."""
+
+    def score(self, sample, explanation):
+        time.sleep(0.01)
+        return super().score(sample, explanation)
+
+
+def test_sigkill_at_any_moment_leaves_the_same_bytes(stores, tmp_path):
+    def work(folder):
+        one = evaluation(stores, folder, {"localization": Slow(), "outside_box": OutsideBox()})
+        write_evaluation(folder, one, one.run())
+
+    def files(folder):
+        found = [*folder.rglob("*.json"), *folder.rglob("*.csv"), *folder.rglob("*.md")]
+        inside = [p for s in stores.values() for p in (s.folder / "scored").iterdir()]
+        assert not [p for p in (*found, *inside) if ".tmp" in p.name]
+        return {p.name: p.read_bytes() for p in (*found, *inside)}
+
+    work(tmp_path / "whole")
+    expected = files(tmp_path / "whole")
+    for store in stores.values():
+        shutil.rmtree(store.folder / "scored")
+    context = multiprocessing.get_context("fork")
+    kills = 0
+    for delay in (0.05, 0.13, 0.21, 0.34):
+        process = context.Process(target=work, args=(tmp_path / "out",))
+        process.start()
+        time.sleep(delay)
+        kills += process.is_alive()
+        process.kill()
+        process.join()
+    assert kills >= 2
+    work(tmp_path / "out")
+    for leftover in tmp_path.rglob(".*.tmp*"):
+        leftover.unlink()  # a half-written temporary file is never read
+    assert files(tmp_path / "out") == expected
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
+    store = ResultsStore(tmp_path / "many")
+    for i in range(160):
+        save(store, i, noise(i))
+    one = evaluation({"many": store}, tmp_path / "out")
+    ids = one.samples.ids()
+    used = []
+    for i, image_id in enumerate(ids):
+        one.score_image(image_id)
+        if i in (59, 159):
+            used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    assert used[1] - used[0] < 4_000  # kilobytes, for 100 images of 50 kB each
 
 
 def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path):

@@ -77,6 +77,29 @@ def test_feature_removal_sees_the_object_go():
     assert math.isnan(metric.score(bare, BLACK).values["accuracy"])
 
 
+def test_lpips_takes_weights_from_torch_home_and_says_what_is_missing(tmp_path, monkeypatch):
+    from urllib.error import URLError
+
+    from torchvision.models import squeezenet1_1
+
+    def offline(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"lpips=squeeze.*checkpoints"):
+        FeatureRemoval(share_classifier(ALL, SIZE), BoxRegion(), lpips="squeeze")
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1(weights=None).state_dict(), folder / "squeezenet1_1-b8a52dc0.pth")
+    metric = FeatureRemoval(share_classifier(ALL, SIZE), BoxRegion(), lpips="squeeze")
+    sample = photo((64, 64), boxes=torch.tensor([[8.0, 8.0, 40.0, 40.0]]))
+    assert metric.score(sample, None).values["lpips"] == pytest.approx(0, abs=1e-6)
+    assert metric.score(sample, BLACK).values["lpips"] > 0
+    assert [column.name for column in metric.columns][:3] == ["accuracy", "ms_ssim", "lpips"]
+
+
 def test_ms_ssim_needs_room_for_five_scales():
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 3, 176, 180, generator=generator)

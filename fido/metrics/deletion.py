@@ -60,7 +60,7 @@ class Deletion(ImageMetric):
         infiller: What deleted pixels become; RISE's zero in normalised space is the mean colour.
             Never the explainer's own: all methods are measured with this one.
         pixels_per_step: Pixels changed at once; 224 * 8 in RISE.
-        max_batch: Rows that go through the networks at once.
+        max_batch: Rows that go through the networks at once; see `Batches`.
         seed: Of the order of ties and the infiller's random numbers.
 
     Source: Petsiuk et al. 2018 (RISE), section 4.2; Agarwal and Nguyen 2020, Table 3.
@@ -82,13 +82,13 @@ class Deletion(ImageMetric):
         classifier: Classifier,
         infiller: Infiller,
         pixels_per_step: int = 1792,
-        max_batch: int = 32,
+        max_batch: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self.infiller = infiller
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
         self.seed = seed
         self.counts = step_counts(classifier.size[0] * classifier.size[1], pixels_per_step)
         shares = [count / self.counts[-1] for count in self.counts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Literal
+from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -36,6 +37,26 @@ def ms_ssim(image: Tensor, edited: Tensor) -> float:
     )
 
 
+def perceptual_distance(
+    backbone: Literal["alex", "vgg", "squeeze"],
+) -> LearnedPerceptualImagePatchSimilarity:
+    """LPIPS of images in [0, 1].
+
+    Raises:
+        FileNotFoundError: If the backbone's weights are neither there nor within reach.
+
+    Source: Zhang et al. 2018, "The unreasonable effectiveness of deep features".
+    """
+    try:
+        return LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True)
+    except URLError as error:
+        raise FileNotFoundError(
+            f"feature_removal.lpips={backbone}: torchvision's weights of that network are neither "
+            f"in {torch.hub.get_dir()}/checkpoints nor within reach ({error.reason}); put them "
+            "there or take lpips=null"
+        ) from error
+
+
 class FeatureRemoval(ImageMetric):
     """What is left of the object after its region was filled: for a classifier and for the eye.
 
@@ -49,6 +70,9 @@ class FeatureRemoval(ImageMetric):
         lpips: Backbone of the perceptual distance, "alex", "vgg" or "squeeze": its torchvision
             weights must be in TORCH_HOME or within reach; None leaves the distance out.
         seed: Of the infillers' random numbers.
+
+    Raises:
+        FileNotFoundError: If LPIPS is asked for and its weights are not there.
 
     Source: Agarwal and Nguyen 2020, Table 1.
     """
@@ -73,7 +97,7 @@ class FeatureRemoval(ImageMetric):
             Column("region", "filled region (% of the image)", None, percent=True, digits=1),
         ]
         if lpips is not None:
-            self.lpips = LearnedPerceptualImagePatchSimilarity(net_type=lpips, normalize=True)
+            self.lpips = perceptual_distance(lpips)
             columns.insert(2, Column("lpips", f"LPIPS ({lpips})", "higher"))
         self.columns = tuple(columns)
         self.recorded = tuple(column.name for column in columns)

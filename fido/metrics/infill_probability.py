@@ -27,7 +27,7 @@ class InfillProbability(ImageMetric):
         classifier: Whose probability is measured.
         law: Draws the masks; see `fido.hole_masks`.
         masks: Masks an image; their mean is the image's value.
-        max_batch: Rows that go through the networks at once.
+        max_batch: Rows that go through the networks at once; see `Batches`.
         seed: Of the masks and the infillers' random numbers.
 
     Raises:
@@ -49,7 +49,7 @@ class InfillProbability(ImageMetric):
         classifier: Classifier,
         law: HoleMask,
         masks: int = 1,
-        max_batch: int = 32,
+        max_batch: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class InfillProbability(ImageMetric):
         self.classifier = classifier
         self.law = law
         self.masks = masks
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
         self.seed = seed
 
     def score(self, sample: Sample, infiller: Infiller | None) -> ImageScore:

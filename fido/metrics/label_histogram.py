@@ -31,7 +31,7 @@ class LabelHistogram(ImageMetric):
         segments: Superpixels wanted.
         samples: Samples an image, the unperturbed one among them.
         shown: Labels in the curve, the most frequent ones.
-        max_batch: Rows that go through the networks at once.
+        max_batch: Rows that go through the networks at once; see `Batches`.
         seed: Of the masks and the infillers' random numbers.
 
     Source: Agarwal and Nguyen 2020, Fig. 8.
@@ -51,7 +51,7 @@ class LabelHistogram(ImageMetric):
         segments: int = 50,
         samples: int = 500,
         shown: int = 50,
-        max_batch: int = 32,
+        max_batch: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class LabelHistogram(ImageMetric):
         self.segments = segments
         self.samples = samples
         self.shown = min(shown, len(classifier.class_names))
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
         self.seed = seed
         self.curve = Curve(range(1, self.shown + 1), "label, by frequency", "share of the samples")
 

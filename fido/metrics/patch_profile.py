@@ -41,7 +41,7 @@ class PatchProfile(ImageMetric):
         classifier: Whose probability is measured.
         patch: Side of the patch in pixels.
         stride: Pixels from one patch to the next.
-        max_batch: Rows that go through the networks at once.
+        max_batch: Rows that go through the networks at once; see `Batches`.
 
     Raises:
         ValueError: If the patch does not fit into the classifier's images.
@@ -58,7 +58,11 @@ class PatchProfile(ImageMetric):
     )
 
     def __init__(
-        self, classifier: Classifier, patch: int = 53, stride: int = 16, max_batch: int = 32
+        self,
+        classifier: Classifier,
+        patch: int = 53,
+        stride: int = 16,
+        max_batch: int | None = None,
     ) -> None:
         super().__init__()
         h, w = classifier.size
@@ -66,7 +70,7 @@ class PatchProfile(ImageMetric):
             raise ValueError(f"patch_profile.patch must lie in 1 to {min(h, w)}, got {patch}")
         self.classifier = classifier
         self.keep = patch_keeps(h, w, patch, stride)
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
         middle = [left + (patch - 1) / 2 for left in range(0, w - patch + 1, stride)]
         self.curve = Curve(middle, "centre of the patch (pixel)", "p(label)")
 

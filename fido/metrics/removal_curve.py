@@ -75,7 +75,7 @@ class RemovalCurve(ImageMetric):
             with this one.
         levels: Shares of the whole suppression.
         pixels_per_step: Pixels dropped at once.
-        max_batch: Rows that go through the networks at once.
+        max_batch: Rows that go through the networks at once; see `Batches`.
         seed: Of the order of ties and the infiller's random numbers.
 
     Source: Chang et al. 2019, Fig. 10.
@@ -92,7 +92,7 @@ class RemovalCurve(ImageMetric):
         infiller: Infiller,
         levels: Sequence[float] = (0.1, 0.2, 0.3, 0.4),
         pixels_per_step: int = 896,
-        max_batch: int = 32,
+        max_batch: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class RemovalCurve(ImageMetric):
         self.infiller = infiller
         self.levels = {f"pixels_{round(100 * level)}": level for level in levels}
         self.pixels_per_step = pixels_per_step
-        self.batches = Batches(max_batch)
+        self.batches = Batches(max_batch, classifier.device)
         self.seed = seed
         self.counts = step_counts(classifier.size[0] * classifier.size[1], pixels_per_step)
         self.columns = (

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fido.batching import Batches
 from fido.calibration import CALIBRATION
 from fido.classifiers.base import Classifier
 from fido.holdout import ALPHAS, HeldOutAlpha
@@ -65,7 +66,7 @@ class SaliencyMetric(ImageMetric):
             "explained" takes the class that was explained.
         floor: See `saliency_metric`.
         interpolation: "bicubic" or "bilinear", for stretching the crop.
-        max_batch: Crops that go through the classifier at once.
+        max_batch: Crops that go through the classifier at once; see `Batches`.
         seed: Of the held-out split.
 
     Raises:
@@ -93,7 +94,7 @@ class SaliencyMetric(ImageMetric):
         target: Literal["label", "explained"] = "label",
         floor: float = 0.05,
         interpolation: Literal["bicubic", "bilinear"] = "bicubic",
-        max_batch: int = 32,
+        max_batch: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -104,7 +105,7 @@ class SaliencyMetric(ImageMetric):
         self.target = target
         self.floor = floor
         self.interpolation = interpolation
-        self.max_batch = max_batch
+        self.batches = Batches(max_batch, classifier.device)
         self.curve = Curve(self.alpha.alphas, "alpha (share of the maximum)", "SM (nats)")
 
     def score(self, sample: Sample, explanation: Explanation) -> ImageScore:
@@ -137,13 +138,14 @@ class SaliencyMetric(ImageMetric):
     @torch.no_grad()
     def _log_prob(self, image: Tensor, boxes: Tensor, target: int) -> Tensor:
         """(n,) float64 log probability of the class for the crop of each box."""
-        chunks = []
-        for chunk in torch.split(boxes, self.max_batch):
-            crops = torch.stack([crop_resize(image, box, self.interpolation) for box in chunk])
-            logits = self.classifier(crops.to(self.classifier.device))
-            chosen = torch.full((len(chunk),), target, device=logits.device)
-            chunks.append(log_probability(logits, chosen).cpu().double())
-        return torch.cat(chunks)
+
+        def look(start: int, stop: int) -> Tensor:
+            crops = [crop_resize(image, box, self.interpolation) for box in boxes[start:stop]]
+            logits = self.classifier(torch.stack(crops).to(self.classifier.device))
+            chosen = torch.full((len(crops),), target, device=logits.device)
+            return log_probability(logits, chosen).cpu().double()
+
+        return torch.cat(list(self.batches(len(boxes), look)))
 
     def finish(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
         """See `ImageMetric.finish`; alpha is chosen here."""
