@@ -13,6 +13,12 @@ from fido.push_pull import push_pull
 STRIDE = 16
 """Sides of the input must be multiples of this many pixels."""
 
+DETAIL = 6.0
+"""Gain on differences inside a cell: they are a tenth of the colours, and as important."""
+
+CORRECTION = 0.2
+"""Gain on the head: errors of the prefill are about so large, which keeps Adam's steps small."""
+
 
 class Residual(nn.Module):
     """x + conv(silu(conv_dilated(silu(x))))."""
@@ -102,8 +108,7 @@ class ContextualAttentionNet(nn.Module):
         super().__init__()
         c4, c8, c16 = channels
         self.attention_after = attention_after
-        # 3 x 16 prefill, 16 keep, and a plane of ones that shows where zero padding begins.
-        self.stem = nn.Conv2d(4 * 16 + 1, c4, 3, padding=1)
+        self.stem = nn.Conv2d(3 + 3 * 16 + 16 + 1, c4, 3, padding=1)
         self.down8 = nn.Conv2d(c4, c8, 3, stride=2, padding=1)
         self.encode8 = Residual(c8)
         self.down16 = nn.Conv2d(c8, c16, 3, stride=2, padding=1)
@@ -139,10 +144,7 @@ class ContextualAttentionNet(nn.Module):
             (n, 3, h, w), about [0, 1], not clamped.
         """
         prefill = push_pull(image, keep, gain=4.0)
-        planes = torch.cat([prefill - 0.5, keep - 0.5], 1)
-        inside = functional.pixel_unshuffle(planes, 4)
-        ones = torch.ones_like(inside[:, :1])
-        x4 = self.stem(torch.cat([inside, ones], 1))
+        x4 = self.stem(self._planes(prefill, keep))
         x8 = self.encode8(self.down8(functional.silu(x4)))
         x = self.down16(functional.silu(x8))
         for block in self.middle[: self.attention_after]:
@@ -152,7 +154,23 @@ class ContextualAttentionNet(nn.Module):
             x = block(x)
         y = self.decode8(x8 + pasted + up(self.up8(functional.silu(x))))
         y = self.decode4(x4 + up(self.up4(functional.silu(y))))
-        return prefill + functional.pixel_shuffle(self.head(functional.silu(y)), 4)
+        return prefill + CORRECTION * functional.pixel_shuffle(self.head(functional.silu(y)), 4)
+
+    @staticmethod
+    def _planes(prefill: Tensor, keep: Tensor) -> Tensor:
+        """What the stem sees, at a quarter of the resolution, every part of it about unit size.
+
+        Mean colours of 4 x 4 cells, the pixels' differences from them, the keep planes, and a
+        plane of ones that shows where zero padding begins.
+        """
+        n, _, h, w = prefill.shape
+        pixels = functional.pixel_unshuffle(prefill, 4).reshape(n, 3, 16, h // 4, w // 4)
+        means = pixels.mean(2, keepdim=True)
+        detail = (DETAIL * (pixels - means)).reshape(n, 48, h // 4, w // 4)
+        kept = functional.pixel_unshuffle(keep, 4)
+        return torch.cat(
+            [2 * means[:, :, 0] - 1, detail, kept - 0.5, torch.ones_like(kept[:, :1])], 1
+        )
 
 
 def up(x: Tensor) -> Tensor:
