@@ -42,12 +42,9 @@ class VaeTraining(InfillerTraining):
         shrink: Side in pixels of the cells; 1 lets the network work at the images' resolution.
         kl_weight: Weight of the KL sum beside the NLL sum. The paper's code divides the KL by the
             number of training images and the NLL by the batch: 1.6e-6 to 2e-5.
-        beta: In the loss every value's NLL is multiplied by (predicted variance)^beta, a factor
-            without gradient. 0 is the plain likelihood, under which large holes teach the mean
-            little; 1 teaches the mean by squared error alone.
         **training: See `InfillerTraining`.
 
-    Source: Chang et al. 2019, appendix (VAE); Kingma & Welling 2014; Seitzer et al. 2022 (beta).
+    Source: Chang et al. 2019, appendix (VAE); Kingma & Welling 2014.
     """
 
     network: InpaintingVAE
@@ -57,7 +54,6 @@ class VaeTraining(InfillerTraining):
         network: InpaintingVAE,
         shrink: int = 2,
         kl_weight: float = 2e-5,
-        beta: float = 0.0,
         **training: Any,
     ) -> None:
         super().__init__(network, **training)
@@ -66,10 +62,7 @@ class VaeTraining(InfillerTraining):
         if kl_weight < 0:
             raise ValueError(f"training.kl_weight must be 0 or more, got {kl_weight}")
         self.shrink = shrink
-        if not 0 <= beta <= 1:
-            raise ValueError(f"training.beta must lie in [0, 1], got {beta}")
         self.kl_weight = kl_weight
-        self.beta = beta
 
     def gradients(self, image: Tensor, keep: Tensor, step: int) -> list[Tensor]:
         """See `InfillerTraining.gradients`; also logs the terms of the loss."""
@@ -113,13 +106,11 @@ class VaeTraining(InfillerTraining):
         wanted, _ = resize_kept(image, 1 - keep, size)
         weight = (1 - functional.adaptive_avg_pool2d(keep, size)) / (3 * total)
         told = self.network.complete(shown, kept, noise)
-        nll = gaussian_nll(wanted, told.mean, told.log_variance)
-        # Where the variance is high the likelihood hardly pulls at the mean; see `beta`.
-        pull = torch.exp(self.beta * told.log_variance.detach())
+        nll = (weight * gaussian_nll(wanted, told.mean, told.log_variance)).sum()
         kl = standard_kl(told.latent_mean, told.latent_log_variance).sum() / (3 * total)
         return {
-            "loss": (weight * pull * nll).sum() + self.kl_weight * kl,
-            "nll": (weight * nll).sum(),
+            "loss": nll + self.kl_weight * kl,
+            "nll": nll,
             "kl": kl,
             "hole_l1": (weight * (wanted - told.mean).abs()).sum(),
         }

@@ -48,7 +48,7 @@ def stripes(n, seed):
 
 def module(steps=10, style=LIGHT, **options):
     torch.manual_seed(0)
-    given = {"shrink": 1, "learning_rate": 3e-3, "warmup": 5, "ema_decay": 0.9, "beta": 0.5}
+    given = {"shrink": 1, "learning_rate": 3e-3, "warmup": 5, "ema_decay": 0.9}
     return VaeTraining(
         network=InpaintingVAE((16, 16, 16), latent=8, dilations=(1,), head=16, **style),
         batches=lambda step: stripes(8, step),
@@ -92,7 +92,7 @@ def test_likelihood_and_divergence_are_those_of_torch():
 
 
 def test_at_full_resolution_the_loss_is_the_papers():
-    trained = module(beta=0.0, kl_weight=0.3)
+    trained = module(kl_weight=0.3)
     torch.nn.init.normal_(trained.network.predict.weight, std=0.1)
     image, keep = stripes(3, 0), (torch.rand(3, 1, 32, 32) < 0.6).float()
     noise = torch.randn(3, *trained.network.latent_shape(32, 32))
@@ -111,7 +111,7 @@ def test_at_full_resolution_the_loss_is_the_papers():
 
 
 def test_shrunk_it_must_say_the_average_of_the_dropped_pixels():
-    trained = module(shrink=2, beta=1.0, kl_weight=0.0)
+    trained = module(shrink=2, kl_weight=0.0)
     image, keep = stripes(2, 0), torch.ones(2, 1, 32, 32)
     keep[..., 8, 8] = 0  # a quarter of a cell
     keep[..., 16:18, 16:18] = 0  # a whole one
@@ -179,7 +179,7 @@ def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
 
 
 def test_bad_settings_are_named():
-    for option, value in [("shrink", 0), ("kl_weight", -1.0), ("beta", 1.5)]:
+    for option, value in [("shrink", 0), ("kl_weight", -1.0)]:
         with pytest.raises(ValueError, match=rf"training\.{option}"):
             module(**{option: value})
 
