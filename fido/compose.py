@@ -50,6 +50,9 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     chosen: dict[str, Any] = {name: whole[name] for name in SETTINGS}
     # Which images are explained may change from run to run; how they are cut may not.
     chosen["data"] = {"resize": whole["data"]["resize"]}
+    for part in chosen.values():
+        if isinstance(part, dict):
+            part.pop("max_batch", None)  # how much memory a run may take changes no map
     return chosen
 
 

@@ -6,13 +6,8 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller
-from fido.infillers.blur import BlurInfiller
-from fido.infillers.mean import MeanInfiller
 from fido.mask import composite, hard_keep
 from fido.noise import ImageNoise
-
-BLIND_TO_KEEP = (MeanInfiller, BlurInfiller)
-"""Infillers whose proposal is the same for every mask, so that one serves all rows."""
 
 
 class PerturbedImage:
@@ -39,7 +34,7 @@ class PerturbedImage:
         self.seed = seed
         self.fixed: Tensor | None = None
         self.infills = 0
-        if isinstance(infiller, BLIND_TO_KEEP):
+        if infiller.one_proposal:
             self.fixed = infiller.infill(image, torch.zeros_like(image[:, :1]))
             self.infills = 1
 

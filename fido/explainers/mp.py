@@ -16,7 +16,6 @@ from fido.explainers.base import Progress
 from fido.infillers.base import Infiller
 from fido.mask import composite, hard_keep
 from fido.noise import ImageNoise
-from fido.perturbation import BLIND_TO_KEEP
 from fido.records import Explanation, Sample
 from fido.sample_batch import SampleBatch, stack
 
@@ -96,7 +95,7 @@ class Mp:
         self.power = power
         self.jitter = jitter
         self.jitter_what = jitter_what
-        self.binary = not isinstance(infiller, BLIND_TO_KEEP) if binary is None else binary
+        self.binary = not infiller.one_proposal if binary is None else binary
         self.seed = seed
         self.progress = progress
         self.batches = Batches(max_batch, classifier.device)

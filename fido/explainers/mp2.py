@@ -17,7 +17,6 @@ from fido.explainers.base import Progress
 from fido.infillers.base import Infiller
 from fido.mask import composite
 from fido.noise import ImageNoise
-from fido.perturbation import BLIND_TO_KEEP
 from fido.records import Explanation, Sample
 from fido.sample_batch import SampleBatch, stack
 
@@ -152,7 +151,7 @@ class Mp2:
 
     def _fixed_infill(self, image: Tensor) -> Tensor | None:
         """(b, 3, h, w) for infillers whose proposal does not depend on the mask, else None."""
-        if not isinstance(self.infiller, BLIND_TO_KEEP):
+        if not self.infiller.one_proposal:
             return None
         return self.infiller.infill(image, torch.zeros_like(image[:, :1]))
 

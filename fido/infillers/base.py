@@ -17,6 +17,9 @@ class Infiller(nn.Module, ABC):
     (`blur`, which sees the whole image, is the documented exception).
     """
 
+    one_proposal: bool = False
+    """Whether the proposal for an image is the same for every mask and every call."""
+
     needs_noise: bool = False
     """Whether `infill` draws random numbers and therefore must be given `noise`."""
 

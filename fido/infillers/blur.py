@@ -22,6 +22,8 @@ class BlurInfiller(Infiller):
     Source: Chang et al. 2019, section 4.1 ("Blur", sigma 10).
     """
 
+    one_proposal = True
+
     def __init__(self, sigma: float = 10.0) -> None:
         super().__init__()
         if sigma <= 0:

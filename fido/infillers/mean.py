@@ -20,6 +20,8 @@ class MeanInfiller(Infiller):
     Source: Chang et al. 2019, section 4.1 ("Mean").
     """
 
+    one_proposal = True
+
     def __init__(self, colour: Sequence[float] = (0.485, 0.456, 0.406)) -> None:
         super().__init__()
         if len(colour) != 3 or not all(0 <= value <= 1 for value in colour):
