@@ -107,7 +107,7 @@ class Evaluation:
             shown = [row for row in metric.calibration if row in contenders.calibration]
             return [*shown, *contenders.stores]
         if metric.subject == "infiller":
-            return [INPUT, *contenders.infillers]
+            return [*([INPUT] if metric.shows_input else []), *contenders.infillers]
         if metric.subject == "maps":
             return [name for name, group in contenders.groups.items() if len(group) > 1]
         return [name for group in contenders.groups.values() for name in group[1:]]

@@ -45,6 +45,7 @@ class StoredSamples:
         self.stores = stores
         self.only_correct = only_correct
         self._wrong: set[str] = set()
+        self._other_class: dict[str, set[str]] = {name: set() for name in stores}
 
     def ids(self) -> list[str]:
         """See `Samples.ids`: of every image that any store explains."""
@@ -69,6 +70,8 @@ class StoredSamples:
                     f"{image_id}: {name!r} and {first[0]!r} explain different pixels, so their "
                     "scores cannot be compared; were they made with another data.resize?"
                 )
+            elif first[1].target != sample.target:
+                self._other_class[name].add(image_id)
         if first is None:
             raise KeyError(f"no store holds {image_id!r}")
         name, sample = first
@@ -78,8 +81,15 @@ class StoredSamples:
         return sample
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """See `Samples.counts`; by store, including what was not explained and why."""
+        """See `Samples.counts`; by store, including what was not explained and why.
+
+        "other class" counts loaded images of which a store explains another class than the first
+        store that has them: scores of the explained class then answer different questions.
+        """
         counts = {name: _statuses(store) for name, store in self.stores.items()}
+        for name, ids in self._other_class.items():
+            if ids:
+                counts[name]["other class"] = len(ids)
         if self._wrong:
             for name, store in self.stores.items():
                 counts[name]["left out: misclassified"] = sum(i in store for i in self._wrong)

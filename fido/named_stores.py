@@ -122,8 +122,9 @@ def groups_of(
 
 
 def _short(differs: str) -> str:
-    """A setting's name is not repeated where a method has a name: "method=sp_g" is "sp_g"."""
-    return " ".join(word.removeprefix("method=") for word in differs.split())
+    """What a method is called needs no key: "method=sp_g" and "explainer=lime" are their values."""
+    words = (word.removeprefix("method=").removeprefix("explainer=") for word in differs.split())
+    return " ".join(words)
 
 
 def _different(found: Sequence[tuple[str, ResultsStore]]) -> list[str]:

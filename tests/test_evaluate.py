@@ -349,6 +349,22 @@ def test_stores_of_different_pixels_cannot_be_compared(stores, tmp_path):
         evaluation({**stores, "other": other}, tmp_path / "out").run()
 
 
+def test_other_explained_classes_and_misclassified_images_are_counted(stores, tmp_path):
+    other = ResultsStore(tmp_path / "other")
+    for i in range(3):
+        one = sample(i)
+        row = {"id": one.id, "status": "explained", "label": 0, "target": 1, "predicted": i % 2}
+        other.save(one, explanation(noise(i), one.id, 1), row)
+    which = {"outside_box": OutsideBox()}
+    both = evaluation({"good": stores["good"], "other": other}, tmp_path / "out", which)
+    both.run()
+    assert both.samples.counts()["other"] == {"explained": 3, "other class": 3}
+    correct = StoredSamples({"other": other}, only_correct=True)
+    loaded = [correct.load(image_id) is not None for image_id in correct.ids()]
+    assert loaded == [True, False, True]
+    assert correct.counts() == {"other": {"explained": 3, "left out: misclassified": 1}}
+
+
 def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
     classifier = share_classifier((0, 0, 64, 48), SIZE)
     which = {"infill_probability": InfillProbability(classifier, BernoulliPixels(0.5, 0.5))}

@@ -124,8 +124,8 @@ def test_a_sweep_with_metrics_leaves_its_table(tmp_path):
         name: row["mean"]["wsl_error"]["mean"]
         for name, row in summary["metrics"]["localization"]["rows"].items()
     }
-    assert errors["Full"] == errors["explainer=full"] == 1
-    assert errors["Ground-truth box"] == errors["explainer=ground_truth_box"] == 0
+    assert errors["Full"] == errors["full"] == 1
+    assert errors["Ground-truth box"] == errors["ground_truth_box"] == 0
 
 
 def test_folders_with_commas_are_told_apart(tmp_path, monkeypatch):

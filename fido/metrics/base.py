@@ -103,6 +103,9 @@ class ImageMetric(Metric, ABC):
     calibration: ClassVar[tuple[str, ...]] = ()
     """Rows without an explainer that the metric's table shows; see `fido.calibration`."""
 
+    shows_input: ClassVar[bool] = True
+    """Whether a metric of infillers has a row for the image as it is."""
+
     recorded: tuple[str, ...]
     """Names of the numbers that `score` gives."""
     columns: tuple[Column, ...]

@@ -39,6 +39,7 @@ class LabelHistogram(ImageMetric):
 
     higher_is_better = True
     subject = "infiller"
+    shows_input = False
     recorded = ("same", "distinct")
     columns = (
         Column("same", "samples with the image's label (%)", "higher", percent=True, digits=1),

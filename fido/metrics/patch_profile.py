@@ -51,6 +51,7 @@ class PatchProfile(ImageMetric):
 
     higher_is_better = False
     subject = "infiller"
+    shows_input = False
     recorded = ("outside", "inside")
     columns = (
         Column("outside", "change by patches off the boxes", "lower", digits=4),
