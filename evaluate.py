@@ -1,11 +1,9 @@
 """Score saved explanations: `python evaluate.py store=outputs/2026-01-01/12-00-00`."""
 
-import csv
 import sys
 from pathlib import Path
 
 import hydra
-import wandb
 from omegaconf import DictConfig, OmegaConf
 
 from fido.atomic import write_json
@@ -38,12 +36,7 @@ def main(cfg: DictConfig) -> None:
         with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
             evaluated = finish(cfg, evaluation, folder)
             logger.summary(evaluated.plain())
-            if wandb.run is not None:
-                with (folder / "scores.csv").open(newline="", encoding="utf-8") as lines:
-                    head, *rows = csv.reader(lines)
-                wandb.run.log({"scores": wandb.Table(columns=head, data=rows)})
-                for name, figure in evaluated.figures.items():
-                    wandb.run.log({f"figures/{name}": wandb.Image(str(figure))})
+            logger.scores(folder / "scores.csv", evaluated.figures)
         print_scores(evaluated)
 
 

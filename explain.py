@@ -5,10 +5,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.atomic import write_json
 from fido.compose import build, pick_device, plain_errors, prepare_command_line, settings_of
+from fido.compose_metrics import evaluation_of_run, finish
 from fido.environment import describe_environment
+from fido.evaluate import ScoreAsItGoes
 from fido.runner import Runner
 from fido.store import ResultsStore
 from fido.terminal import Terminal
+from fido.terminal_scores import print_scores
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="explain")
@@ -32,6 +35,8 @@ def main(cfg: DictConfig) -> float | None:
         }
         source = build(cfg.data, **shared)
         explainer = build(cfg.explainer, **shared)
+        scoring = evaluation_of_run(cfg, classifier, device, store) if cfg.metrics else None
+        as_it_goes = [] if scoring is None else [ScoreAsItGoes(scoring)]
         with build(cfg.logger, **shared) as logger, terminal:
             runner = Runner(
                 classifier,
@@ -41,12 +46,17 @@ def main(cfg: DictConfig) -> float | None:
                 cfg.target,
                 cfg.images_per_fit,
                 cfg.seed,
-                observers=(terminal, logger),
+                observers=(terminal, logger, *as_it_goes),
             )
             summary = runner.run(source)
             write_json(store.folder / "summary.json", summary)
             logger.summary(summary)
+            if scoring is not None:
+                evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
+                logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
         terminal.close(cfg.output_dir)
+        if scoring is not None:
+            print_scores(evaluated)
         # What a sweeper that searches (Optuna) gets to see.
         return summary["mean"].get(cfg.returns)
 

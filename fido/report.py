@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import netrc
 import os
 from collections.abc import Iterator, Mapping
@@ -45,6 +46,9 @@ class NoLog:
 
     def summary(self, summary: Mapping[str, Any]) -> None:
         """The run's summary, after its last image."""
+
+    def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:
+        """The table (a CSV file) and the figures by name of an evaluation."""
 
 
 class CsvLog(NoLog):
@@ -148,6 +152,14 @@ class WandbLog(NoLog):
     def summary(self, summary: Mapping[str, Any]) -> None:
         """See `NoLog.summary`."""
         self._run.summary.update(dict(summary))
+
+    def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:
+        """See `NoLog.scores`."""
+        with scores.open(newline="", encoding="utf-8") as lines:
+            head, *rows = csv.reader(lines)
+        self._run.log({"scores": wandb.Table(columns=head, data=rows)})
+        for name, figure in figures.items():
+            self._run.log({f"figures/{name}": wandb.Image(str(figure))})
 
 
 def _steps(history: Mapping[str, Tensor]) -> Iterator[dict[str, float]]:
