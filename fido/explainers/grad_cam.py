@@ -1,0 +1,91 @@
+"""Grad-CAM: the last feature maps of a convolutional network, weighted by their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from captum.attr import LayerAttribution, LayerGradCam
+from torch import Tensor, nn
+
+from fido.attribution import Score, scored
+from fido.batching import Batches
+from fido.classifiers.base import Classifier
+from fido.explainers.base import Progress, half_of_maximum
+from fido.feature_maps import last_feature_map
+from fido.records import Explanation, Sample
+from fido.sample_batch import stack
+
+
+class GradCam:
+    """`relu(sum_k A_k * mean over places of d score / d A_k)`, bilinearly upsampled.
+
+    It takes no infiller. The layer is found by itself, or named. One more forward pass of the first
+    image finds it, which no image's cost counts.
+
+    Args:
+        classifier: What is explained, a convolutional network.
+        layer: Dotted name of a module of `classifier.network` whose output is (n, channels, h, w);
+            None takes the last one of the network; see `fido.feature_maps.last_feature_map`.
+        score: What is differentiated; see `fido.attribution.scored`.
+        progress: Told of every batch; see `Progress`.
+        max_batch: Images a pass; see `Batches`.
+
+    Raises:
+        ValueError: If a choice does not exist, the network has no module of the given name, or, on
+            the first image, it has no feature maps.
+
+    Source: Selvaraju et al. 2017, eq. 1 and 2; computed by captum.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        layer: str | None = None,
+        score: Score = "logit",
+        progress: Progress | None = None,
+        max_batch: int | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self.layer = None if layer is None else _named(classifier.network, layer)
+        self.forward = scored(classifier, score)
+        self.progress = progress
+        self.batches = Batches(max_batch, classifier.device)
+
+    def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
+        """See `Explainer.explain`; images side by side."""
+        parts = self.batches(len(samples), lambda start, stop: self._explain(samples[start:stop]))
+        return [explanation for part in parts for explanation in part]
+
+    def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
+        batch = stack(samples, self.classifier.device)
+        if self.layer is None:
+            self.layer = last_feature_map(self.classifier, batch.image[:1])
+        # The image asks for gradients so that in-place activations may follow the layer.
+        weighted: Tensor = LayerGradCam(self.forward, self.layer).attribute(
+            batch.image.requires_grad_(),
+            additional_forward_args=batch.target,
+            relu_attributions=True,
+        )
+        saliency = LayerAttribution.interpolate(weighted.detach(), batch.size, "bilinear").cpu()
+        if self.progress is not None:
+            self.progress(batch.ids, 1, 1, {"saliency": saliency.flatten(1).amax(1)})
+        return [
+            Explanation(
+                id=sample.id,
+                target=int(target),
+                saliency=values,
+                threshold=half_of_maximum(values),
+                cost={"forward": 1, "backward": 1, "infill": 0},
+            )
+            for sample, target, values in zip(samples, batch.target, saliency, strict=True)
+        ]
+
+
+def _named(network: nn.Module, name: str) -> nn.Module:
+    modules: dict[str, nn.Module] = dict(network.named_modules())
+    if name not in modules or not name:
+        raise ValueError(
+            f"explainer.layer: {type(network).__name__} has no module {name!r}; "
+            f"its parts are {', '.join(child for child, _ in network.named_children())}"
+        )
+    return modules[name]
