@@ -10,8 +10,8 @@ from fido.atomic import write_json
 from fido.compose import build, pick_device, plain_errors, prepare_command_line
 from fido.compose_metrics import evaluation_of_photos, evaluation_of_stores, finish
 from fido.environment import describe_environment
+from fido.evaluation.terminal import ScoreProgress, print_scores
 from fido.named_stores import named_stores, quote_stores
-from fido.terminal_scores import ScoreProgress, print_scores
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")

@@ -13,12 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.classifiers.base import Classifier
 from fido.compose import build, pick_device
-from fido.evaluate import Contenders, Evaluation
-from fido.evaluation_files import Evaluated, write_evaluation
-from fido.evaluation_samples import PhotoSamples, Samples, StoredSamples, check_classifier
+from fido.evaluation.evaluate import Contenders, Evaluation
+from fido.evaluation.files import Evaluated, write_evaluation
+from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
+from fido.evaluation.statistics import Bootstrap
 from fido.metrics.base import ImageMetric
 from fido.named_stores import groups_of, named_stores, run_name
-from fido.statistics import Bootstrap
 from fido.store import ResultsStore
 
 Progress = Callable[[int, int], None]

@@ -157,7 +157,7 @@ class WandbLog(NoLog):
         """See `NoLog.scores`."""
         with scores.open(newline="", encoding="utf-8") as lines:
             head, *rows = csv.reader(lines)
-        self._run.log({"scores": wandb.Table(columns=head, data=rows)})
+        self._run.log({"scores": wandb.Table(columns=[*head], data=rows)})
         for name, figure in figures.items():
             self._run.log({f"figures/{name}": wandb.Image(str(figure))})
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fido.deepfill_weights import DATA_FILE, INDEX_FILE, variables
+from fido.weights.deepfill import DATA_FILE, INDEX_FILE, variables
 
 DATA = Path(__file__).parent / "data"
 

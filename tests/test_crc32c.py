@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fido.crc32c import crc32c, masked_crc32c
+from fido.weights.crc32c import crc32c, masked_crc32c
 
 
 def bit_by_bit(data: bytes) -> int:

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from deepfill_fixture import fixture, rule_arrays
 
 import fido.networks.deepfill as deepfill
-from fido.deepfill_weights import variables
 from fido.networks.deepfill import DeepFill, contextual_attention, nearest_aligned, same_padding
+from fido.weights.deepfill import variables
 
 TOLERANCE = 1e-5
 

@@ -4,8 +4,8 @@ from deepfill_fixture import fixture, write_snapshot
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from fido.deepfill_weights import DATA_FILE, convert
 from fido.infillers.deepfill import DeepFillInfiller
+from fido.weights.deepfill import DATA_FILE, convert
 
 
 @pytest.fixture(scope="module")

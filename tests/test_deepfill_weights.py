@@ -10,10 +10,11 @@ from deepfill_fixture import rule_arrays, write_snapshot
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-import fido.deepfill_weights as weights
-from fido.convert_deepfill import main
-from fido.crc32c import masked_crc32c
-from fido.deepfill_weights import (
+import fido.weights.deepfill as weights
+from fido.networks.deepfill import DeepFill
+from fido.weights.convert_deepfill import main
+from fido.weights.crc32c import masked_crc32c
+from fido.weights.deepfill import (
     DATA_BYTES,
     DATA_FILE,
     INDEX_FILE,
@@ -23,7 +24,6 @@ from fido.deepfill_weights import (
     variables,
     where_to_get,
 )
-from fido.networks.deepfill import DeepFill
 
 
 @pytest.fixture(scope="module")
@@ -169,11 +169,11 @@ def test_command_line(snapshot, released, tmp_path, capsys, monkeypatch):
         assert failed.value.code == 1
         assert message in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["convert_deepfill", "--help"])
-    monkeypatch.delitem(sys.modules, "fido.convert_deepfill")
+    monkeypatch.delitem(sys.modules, "fido.weights.convert_deepfill")
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("fido.convert_deepfill", run_name="__main__")
+        runpy.run_module("fido.weights.convert_deepfill", run_name="__main__")
     assert caught.value.code == 0
-    assert "python -m fido.convert_deepfill" in capsys.readouterr().out
+    assert "python -m fido.weights.convert_deepfill" in capsys.readouterr().out
 
 
 def test_table_is_compact():

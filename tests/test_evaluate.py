@@ -13,13 +13,16 @@ import pytest
 import torch
 from analytic import box_map, explanation, share_classifier
 
-from fido.calibration import CALIBRATION
-from fido.evaluate import Contenders, Evaluation, ScoreAsItGoes
-from fido.evaluation_files import write_evaluation
-from fido.evaluation_samples import PhotoSamples, StoredSamples
+from fido.evaluation.evaluate import Contenders, Evaluation, ScoreAsItGoes
+from fido.evaluation.files import write_evaluation
+from fido.evaluation.samples import PhotoSamples, StoredSamples
+from fido.evaluation.statistics import Bootstrap, Estimate
+from fido.evaluation.summary import summarise
+from fido.evaluation.tables import interval, latex_table, markdown_table, scores_csv
 from fido.hole_masks import BernoulliPixels
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
+from fido.measures.calibration import CALIBRATION
 from fido.metrics.deletion import Deletion
 from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.localization import Localization
@@ -28,10 +31,7 @@ from fido.metrics.saliency_metric import SaliencyMetric
 from fido.metrics.sanity import Sanity
 from fido.metrics.sensitivity import Sensitivity
 from fido.records import Sample
-from fido.score_summary import summarise
-from fido.statistics import Bootstrap, Estimate
 from fido.store import ResultsStore
-from fido.tables import interval, latex_table, markdown_table, scores_csv
 
 SIZE = (48, 64)
 BOX = (8, 8, 24, 24)

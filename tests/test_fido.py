@@ -130,7 +130,7 @@ def test_progress_hears_of_every_step():
 
 def test_a_sample_without_target_is_refused():
     sample = dataclasses.replace(planted_sample(), target=None)
-    with pytest.raises(ValueError, match="planted.*target"):
+    with pytest.raises(ValueError, match=r"planted.*target"):
         explainer(SSR(0.02)).explain([sample])
 
 

@@ -9,9 +9,9 @@ from analytic import box_map, explanation, share_classifier, white_sample
 from fido.infillers.base import Infiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
+from fido.measures.pixel_order import pixel_ranks, step_counts, tied_share
 from fido.metrics.deletion import Deletion, Insertion
 from fido.metrics.removal_curve import RemovalCurve, pixels_needed, suppression
-from fido.pixel_order import pixel_ranks, step_counts, tied_share
 
 SIZE = (32, 48)
 BOX = (8, 8, 24, 24)  # 256 of 1536 pixels

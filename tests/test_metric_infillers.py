@@ -12,11 +12,11 @@ from fido.classifiers.base import Classifier
 from fido.hole_masks import BernoulliPixels
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
+from fido.measures.object_region import BoxRegion, SegmentedRegion
 from fido.metrics.feature_removal import FeatureRemoval, ms_ssim
 from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.label_histogram import LabelHistogram
 from fido.metrics.patch_profile import PatchProfile, patch_keeps
-from fido.object_region import BoxRegion, SegmentedRegion
 from fido.records import Sample
 from fido.superpixels import superpixels
 

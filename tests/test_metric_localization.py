@@ -9,12 +9,12 @@ import pytest
 import torch
 from analytic import box_map, explanation, white_sample
 
-from fido.calibration import CENTER, FULL, RANDOM, TRUTH, calibration_explanations
+from fido.measures.calibration import CENTER, FULL, RANDOM, TRUTH, calibration_explanations
+from fido.measures.regions import best_iou, clean, pixel_boxes, relative_boxes, tight_box
 from fido.metrics.localization import Localization
 from fido.metrics.outside_box import OutsideBox
 from fido.noise import image_seed
 from fido.records import Sample
-from fido.regions import best_iou, clean, pixel_boxes, relative_boxes, tight_box
 
 DEV = Path("/work/shared/data/imagenet_val_dev/boxes.csv")
 SIZE = (32, 48)

@@ -14,7 +14,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from fido.classifiers.base import Classifier
 from fido.classifiers.efficientnet_lite import efficientnet_lite
 from fido.classifiers.randomised import randomised
-from fido.map_similarity import correlation, hog_correlation, scaled, spearman, ssim
+from fido.measures.similarity import correlation, hog_correlation, scaled, spearman, ssim
 from fido.metrics.sanity import Sanity
 from fido.metrics.sensitivity import Sensitivity
 

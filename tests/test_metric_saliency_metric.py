@@ -7,8 +7,8 @@ import torch
 from analytic import box_map, explanation, share_classifier, white_sample
 from torch import nn
 
-from fido.calibration import FULL, calibration_explanations
 from fido.classifiers.base import Classifier
+from fido.measures.calibration import FULL, calibration_explanations
 from fido.metrics.saliency_metric import SaliencyMetric, crop_resize, saliency_metric
 from fido.records import Sample
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from fido import statistics
-from fido.statistics import Bootstrap
+from fido.evaluation import statistics
+from fido.evaluation.statistics import Bootstrap
 
 
 def named(values):

@@ -22,7 +22,7 @@ def test_every_way_to_name_a_class(target, index):
 
 
 def test_label_without_label_says_what_to_do():
-    with pytest.raises(ValueError, match="photo.*target=predicted"):
+    with pytest.raises(ValueError, match=r"photo.*target=predicted"):
         resolve_target("label", sample(), LOGITS, NAMES)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fido.tensor_bundle import data_path, find_prefix, index_path, read_bundle, read_index
+from fido.weights.tensor_bundle import data_path, find_prefix, index_path, read_bundle, read_index
 
 WRITTEN = Path(__file__).parent / "data" / "tensor_bundle"
 

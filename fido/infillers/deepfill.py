@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fido.deepfill_weights import load_state, where_to_get
 from fido.infillers.base import Infiller, per_mask
 from fido.kept_pixels import check_options, fill_at
 from fido.networks.deepfill import DeepFill
 from fido.noise import ImageNoise
+from fido.weights.deepfill import load_state, where_to_get
 
 
 class DeepFillInfiller(Infiller):
@@ -23,7 +23,7 @@ class DeepFillInfiller(Infiller):
 
     Args:
         weights: The released TensorFlow snapshot (its folder, prefix or index file) or a
-            `.safetensors` file that `python -m fido.convert_deepfill` made of it.
+            `.safetensors` file that `python -m fido.weights.convert_deepfill` made of it.
         release: Which release the weights have to be: "imagenet", "places2" or "celeba"; None
             takes any weights of this network.
         resolution: Short side in pixels at which the network works, a multiple of 8; None is the

@@ -101,7 +101,7 @@ class ImageMetric(Metric, ABC):
 
     subject: ClassVar[Subject]
     calibration: ClassVar[tuple[str, ...]] = ()
-    """Rows without an explainer that the metric's table shows; see `fido.calibration`."""
+    """Rows without an explainer in the metric's table; see `fido.measures.calibration`."""
 
     shows_input: ClassVar[bool] = True
     """Whether a metric of infillers has a row for the image as it is."""

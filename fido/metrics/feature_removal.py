@@ -12,10 +12,10 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from fido.classifiers.base import Classifier
-from fido.edited import EditedImage
 from fido.infillers.base import Infiller
+from fido.measures.edited import EditedImage
+from fido.measures.object_region import ObjectRegion
 from fido.metrics.base import Column, ImageMetric, ImageScore
-from fido.object_region import ObjectRegion
 from fido.records import Sample
 
 MS_SSIM_SIDE = 176

@@ -8,9 +8,9 @@ import torch
 
 from fido.batching import Batches
 from fido.classifiers.base import Classifier
-from fido.edited import EditedImage
 from fido.hole_masks import HoleMask
 from fido.infillers.base import Infiller
+from fido.measures.edited import EditedImage
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.noise import image_seed
 from fido.records import Sample

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fido.batching import Batches
 from fido.classifiers.base import Classifier
-from fido.edited import EditedImage
 from fido.infillers.base import Infiller
+from fido.measures.edited import EditedImage
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
 from fido.noise import ImageNoise
 from fido.records import Sample

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fido.calibration import CALIBRATION
-from fido.holdout import ALPHAS, HeldOutAlpha
+from fido.measures.calibration import CALIBRATION
+from fido.measures.holdout import ALPHAS, HeldOutAlpha
+from fido.measures.regions import best_iou, clean, inside, pixel_boxes, relative_boxes, tight_box
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
 from fido.records import Explanation, Sample
-from fido.regions import best_iou, clean, inside, pixel_boxes, relative_boxes, tight_box
 
 
 def pointing(values: Tensor, truth: Tensor, tolerance: int = 0) -> float:
     """Whether the map's highest pixel lies in a ground-truth box; the mean over tied maxima.
 
     Args:
-        values: (h, w) cleaned map; see `fido.regions.clean`.
+        values: (h, w) cleaned map; see `fido.measures.regions.clean`.
         truth: (n, 4) int64 boxes.
         tolerance: Pixels by which the boxes grow on each side.
 

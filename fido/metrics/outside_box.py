@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from fido.calibration import CALIBRATION
+from fido.measures.calibration import CALIBRATION
+from fido.measures.regions import clean, inside, pixel_boxes
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.records import Explanation, Sample
-from fido.regions import clean, inside, pixel_boxes
 
 
 def outside_share(region: Tensor, truth: Tensor) -> float:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from fido.batching import Batches
 from fido.classifiers.base import Classifier
-from fido.edited import EditedImage
 from fido.infillers.base import Infiller
+from fido.measures.edited import EditedImage
+from fido.measures.regions import inside, pixel_boxes
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
 from fido.records import Sample
-from fido.regions import inside, pixel_boxes
 from fido.scores import probability
 
 

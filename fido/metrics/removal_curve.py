@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from fido.batching import Batches
-from fido.calibration import RANDOM
 from fido.classifiers.base import Classifier
-from fido.edited import EditedImage
 from fido.infillers.base import Infiller
+from fido.measures.calibration import RANDOM
+from fido.measures.edited import EditedImage
+from fido.measures.pixel_order import keep_least, pixel_ranks, step_counts, tied_share
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore, Series
-from fido.pixel_order import keep_least, pixel_ranks, step_counts, tied_share
 from fido.records import Explanation, Sample
 from fido.scores import log_odds
 

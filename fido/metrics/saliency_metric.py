@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fido.batching import Batches
-from fido.calibration import CALIBRATION
 from fido.classifiers.base import Classifier
-from fido.holdout import ALPHAS, HeldOutAlpha
+from fido.measures.calibration import CALIBRATION
+from fido.measures.holdout import ALPHAS, HeldOutAlpha
+from fido.measures.regions import area_share, clean, relative_boxes, tight_box
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
 from fido.records import Explanation, Sample
-from fido.regions import area_share, clean, relative_boxes, tight_box
 from fido.scores import log_probability
 
 

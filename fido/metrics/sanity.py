@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fido.map_similarity import scaled, spearman, ssim
+from fido.measures.similarity import scaled, spearman, ssim
 from fido.metrics.base import Column, ImageMetric, ImageScore
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from fido.map_similarity import Map, hog_correlation, scaled, spearman, ssim
+from fido.measures.similarity import Map, hog_correlation, scaled, spearman, ssim
 from fido.metrics.base import Column, ImageMetric, ImageScore
 
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from fido.measures.regions import clean
 from fido.noise import image_seed
-from fido.regions import clean
 
 
 def pixel_ranks(saliency: Tensor, image_id: str, seed: int = 0) -> Tensor:
@@ -16,7 +16,7 @@ def pixel_ranks(saliency: Tensor, image_id: str, seed: int = 0) -> Tensor:
 
     Equal pixels come in a random order that depends on the seed and the image's id alone, so a
     constant map is a random order and not the order of memory. Non-finite pixels come last; see
-    `fido.regions.clean`.
+    `fido.measures.regions.clean`.
 
     Args:
         saliency: (1, h, w) raw map.

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from fido.evaluation.statistics import Bootstrap, Estimate
 from fido.metrics.base import Column, ImageMetric, ImageScore
-from fido.statistics import Bootstrap, Estimate
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fido.atomic import write_json, write_text
-from fido.evaluate import Evaluation, Records
+from fido.evaluation.evaluate import Evaluation, Records
+from fido.evaluation.plots import metric_figure
+from fido.evaluation.statistics import Bootstrap
+from fido.evaluation.summary import MetricSummary, summarise
+from fido.evaluation.tables import counts_table, latex_table, markdown_table, scores_csv
 from fido.plots import save_figure
-from fido.plots_metrics import metric_figure
-from fido.score_summary import MetricSummary, summarise
-from fido.statistics import Bootstrap
-from fido.tables import counts_table, latex_table, markdown_table, scores_csv
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fido.atomic import atomic_path
-from fido.crc32c import masked_crc32c
-from fido.tensor_bundle import find_prefix, read_bundle
+from fido.weights.crc32c import masked_crc32c
+from fido.weights.tensor_bundle import find_prefix, read_bundle
 
 RELEASES = ("imagenet", "places2", "celeba")
 INDEX_FILE = "snap-0.index"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import segmentation
 
 from fido.classifiers.base import load_state, read_state
+from fido.measures.regions import inside, pixel_boxes
 from fido.records import Sample
-from fido.regions import inside, pixel_boxes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

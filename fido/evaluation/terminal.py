@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fido.evaluation_files import Evaluated
-from fido.score_summary import MetricSummary
-from fido.tables import interval
+from fido.evaluation.files import Evaluated
+from fido.evaluation.summary import MetricSummary
+from fido.evaluation.tables import interval
 
 WIDTH = 140
 """Columns of a log file, which has no width of its own."""

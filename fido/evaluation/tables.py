@@ -7,9 +7,9 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 
+from fido.evaluation.statistics import Estimate
+from fido.evaluation.summary import MetricSummary, RowSummary
 from fido.metrics.base import Column
-from fido.score_summary import MetricSummary, RowSummary
-from fido.statistics import Estimate
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -12,9 +12,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fido.evaluation.summary import MetricSummary
 from fido.metrics.base import Column
 from fido.plots import INK, QUIET
-from fido.score_summary import MetricSummary
 
 
 def metric_figure(summary: MetricSummary, level: float = 0.95) -> Figure:

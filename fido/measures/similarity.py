@@ -10,7 +10,7 @@ from skimage.feature import hog
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from fido.regions import clean
+from fido.measures.regions import clean
 
 Map = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ def scaled(saliency: Tensor, normalise: Literal["max_abs", "none"] = "max_abs") 
     """(h, w) cleaned map, divided by its largest magnitude if asked; zeros stay zeros.
 
     Args:
-        saliency: (1, h, w) raw map; see `fido.regions.clean` for its non-finite pixels.
+        saliency: (1, h, w) raw map; see `fido.measures.regions.clean` for its non-finite pixels.
         normalise: "max_abs" or "none".
 
     Raises:

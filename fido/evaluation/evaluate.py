@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from fido.calibration import calibration_explanations
-from fido.evaluation_samples import Samples
+from fido.evaluation.samples import Samples
+from fido.evaluation.scorebook import ImagePage, ScoreBook, digest
 from fido.infillers.base import Infiller
+from fido.measures.calibration import calibration_explanations
 from fido.metrics.base import ImageMetric, ImageScore, mean_defined
 from fido.records import Explanation, Sample
 from fido.runner import Result
-from fido.scorebook import ImagePage, ScoreBook, digest
 from fido.store import ResultsStore, Row
 
 INPUT = "input"

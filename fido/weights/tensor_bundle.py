@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fido.crc32c import masked_crc32c
+from fido.weights.crc32c import masked_crc32c
 
 Array = NDArray[Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fido.measures.regions import inside, pixel_boxes
 from fido.noise import ImageNoise
 from fido.records import Explanation, Sample
-from fido.regions import inside, pixel_boxes
 
 FULL, CENTER, TRUTH, RANDOM = "Full", "Center", "Ground-truth box", "Random map"
 CALIBRATION = (FULL, CENTER, TRUTH, RANDOM)

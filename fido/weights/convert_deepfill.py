@@ -1,16 +1,18 @@
-"""Convert DeepFill v1 weights: `python -m fido.convert_deepfill SNAPSHOT OUT.safetensors`."""
+"""Convert DeepFill v1: `python -m fido.weights.convert_deepfill SNAPSHOT OUT.safetensors`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from fido.deepfill_weights import convert
+from fido.weights.deepfill import convert
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Convert, and say which release the snapshot is."""
-    parser = argparse.ArgumentParser(prog="python -m fido.convert_deepfill", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m fido.weights.convert_deepfill", description=__doc__
+    )
     parser.add_argument(
         "snapshot", type=Path, help="folder or prefix of the TensorFlow snapshot (snap-0)"
     )

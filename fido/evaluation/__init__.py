@@ -1,0 +1,1 @@
+"""From stores of explanations to scores, tables and figures, without a new explanation."""
