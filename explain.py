@@ -7,11 +7,11 @@ from fido.atomic import write_json
 from fido.compose import build, pick_device, plain_errors, prepare_command_line, settings_of
 from fido.compose_metrics import evaluation_of_run, finish
 from fido.environment import describe_environment
-from fido.evaluate import ScoreAsItGoes
+from fido.evaluation.evaluate import ScoreAsItGoes
+from fido.evaluation.terminal import print_scores
 from fido.runner import Runner
 from fido.store import ResultsStore
 from fido.terminal import Terminal
-from fido.terminal_scores import print_scores
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="explain")
