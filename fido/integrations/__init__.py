@@ -1,0 +1,1 @@
+"""The interfaces of other packages, for any explainer of this one; import what you use."""
