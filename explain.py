@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> float | None:
         }
         source = build(cfg.data, **shared)
         explainer = build(cfg.explainer, **shared)
-        scoring = evaluation_of_run(cfg, classifier, device, store) if cfg.metrics else None
+        scoring = evaluation_of_run(cfg, classifier, device, store) if cfg.get("metrics") else None
         as_it_goes = [] if scoring is None else [ScoreAsItGoes(scoring)]
         with build(cfg.logger, **shared) as logger, terminal:
             runner = Runner(
