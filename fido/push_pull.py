@@ -7,14 +7,15 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0) -> Tensor:
+def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0, relaxations: int = 0) -> Tensor:
     """Fills dropped pixels from a pyramid of averages over kept pixels.
 
     Every level has colours v and confidences c, at first the image and keep. A cell of the next
     level has the average of its four colours weighted by their confidences, and the confidence
     min(1, gain * average of the four). Coarse to fine: fill = c * v + (1 - c) * up2(coarser fill).
     A level whose sides are odd ends the pyramid; where nothing is kept even there, the fill is the
-    mean of all kept pixels, or 0.5 if there are none.
+    mean of all kept pixels, or 0.5 if there are none. From a quarter of the resolution on, a level
+    is then relaxed: fill = c * v + (1 - c) * average of 3 x 3 cells of the fill, some times.
 
     Args:
         image: (n, 3, h, w) in [0, 1]. Dropped pixels have no influence.
@@ -22,6 +23,7 @@ def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0) -> Tensor:
         gain: 1 believes in a cell as far as its pixels were kept, so that far colours tint what
             lies between scattered pixels; 4 believes in it wholly once one of four was kept,
             which is far closer to photos (docs/models/ca.md).
+        relaxations: How often: 4 make large holes smooth, and closer to photos.
 
     Returns:
         (n, 3, h, w): kept pixels unchanged.
@@ -39,10 +41,14 @@ def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0) -> Tensor:
     total = kept.sum((2, 3), keepdim=True)
     mean = known.sum((2, 3), keepdim=True) / total.clamp_min(1e-12)
     fill = torch.where(total > 0, mean, 0.5).expand_as(known)
-    for known, kept in reversed(levels):
+    for level in reversed(range(len(levels))):
+        known, kept = levels[level]
         if fill.shape != known.shape:
             fill = functional.interpolate(
                 fill, scale_factor=2.0, mode="bilinear", align_corners=False
             )
         fill = torch.addcmul(known, 1 - kept, fill)
+        for _ in range(relaxations if level >= 2 else 0):
+            around = functional.pad(fill, (1, 1, 1, 1), mode="replicate")
+            fill = torch.addcmul(known, 1 - kept, functional.avg_pool2d(around, 3, 1))
     return fill

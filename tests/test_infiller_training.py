@@ -80,7 +80,7 @@ def fit(folder, steps, *callbacks):
 
 def test_training_beats_the_prefill_it_starts_from(tmp_path):
     trained = fit(tmp_path, 150)
-    before = trained.evaluate(lambda image, keep: push_pull(image, keep, 4.0))["cells"]
+    before = trained.evaluate(lambda image, keep: push_pull(image, keep, 4.0, 4))["cells"]
     assert trained.evaluate(trained.fill)["cells"] < 0.6 * before
 
 

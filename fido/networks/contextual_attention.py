@@ -143,7 +143,7 @@ class ContextualAttentionNet(nn.Module):
         Returns:
             (n, 3, h, w), about [0, 1], not clamped.
         """
-        prefill = push_pull(image, keep, gain=4.0)
+        prefill = push_pull(image, keep, gain=4.0, relaxations=4)
         x4 = self.stem(self._planes(prefill, keep))
         x8 = self.encode8(self.down8(functional.silu(x4)))
         x = self.down16(functional.silu(x8))
