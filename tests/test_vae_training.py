@@ -121,7 +121,7 @@ def test_shrunk_it_must_say_the_average_of_the_dropped_pixels():
     cells = torch.nn.functional.avg_pool2d(image * keep, 2)
     cells = cells / torch.nn.functional.avg_pool2d(keep, 2).clamp_min(1e-9)
     kept = (torch.nn.functional.avg_pool2d(keep, 2) > 0).float()
-    proposal = push_pull(cells, kept)
+    proposal = push_pull(cells, kept, 4.0, 4)
     one = (proposal[:, :, 4, 4] - image[:, :, 8, 8]).abs().sum()
     four = (proposal[:, :, 8, 8] - image[:, :, 16:18, 16:18].mean((2, 3))).abs().sum()
     torch.testing.assert_close(l1, (one / 4 + four) / (3 * total), rtol=1e-4, atol=1e-5)

@@ -16,6 +16,9 @@ from fido.push_pull import push_pull
 LATENT_LOG_VARIANCE = (-10.0, 2.0)
 """Bounds of the posterior's log-variance, which its exponential needs."""
 
+CORRECTION = 0.2
+"""Gain on the correction of the prefill, whose errors are about that large."""
+
 
 class Completion(NamedTuple):
     """What the network says of an image of which a part was dropped.
@@ -205,9 +208,9 @@ class InpaintingVAE(nn.Module):
                 takes its mean.
         """
         self.latent_shape(*image.shape[-2:])
-        shown = push_pull(image, keep) if self.prefill else image * keep
+        shown = push_pull(image, keep, 4.0, 4) if self.prefill else image * keep
         # The paper's network is told where the hole is, not what is kept.
-        planes = torch.cat([shown - 0.5 if self.prefill else shown, 1 - keep], 1)
+        planes = torch.cat([2 * shown - 1 if self.prefill else shown, 1 - keep], 1)
         x = self.stem(functional.pixel_unshuffle(planes, self.patch))
         features = [x]
         for down in self.down:
@@ -220,9 +223,9 @@ class InpaintingVAE(nn.Module):
             x = up(x)
             x = refine(x + feature if self.skips else x)
         predicted = functional.pixel_shuffle(self.predict(x), self.patch)
-        base = shown if self.prefill else 0.5
+        base, gain = (shown, CORRECTION) if self.prefill else (0.5, 1.0)
         return Completion(
-            base + predicted[:, :3],
+            base + gain * predicted[:, :3],
             bounded(predicted[:, 3:], *self.log_variance),
             mean,
             log_variance,
