@@ -19,10 +19,10 @@ from fido.evaluation.samples import PhotoSamples, StoredSamples
 from fido.evaluation.statistics import Bootstrap, Estimate
 from fido.evaluation.summary import summarise
 from fido.evaluation.tables import interval, latex_table, markdown_table, scores_csv
-from fido.hole_masks import BernoulliPixels
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.measures.calibration import CALIBRATION
+from fido.measures.mask_laws import Pixels
 from fido.metrics.deletion import Deletion
 from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.localization import Localization
@@ -367,7 +367,7 @@ def test_other_explained_classes_and_misclassified_images_are_counted(stores, tm
 
 def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
     classifier = share_classifier((0, 0, 64, 48), SIZE)
-    which = {"infill_probability": InfillProbability(classifier, BernoulliPixels(0.5, 0.5))}
+    which = {"infill_probability": InfillProbability(classifier, {"holes": Pixels(0.5)})}
     white = MeanInfiller((1.0, 1.0, 1.0))
     one = evaluation(
         {"good": stores["good"]}, tmp_path, which, infillers={"black": BLACK, "white": white}
@@ -379,7 +379,7 @@ def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
         "input",
         Bootstrap(),
     )
-    means = {name: row.estimates["probability"].mean for name, row in table.rows.items()}
+    means = {name: row.estimates["holes_probability"].mean for name, row in table.rows.items()}
     assert list(means) == ["input", "black", "white"]
     assert means["black"] < means["input"] < means["white"]
     assert means["black"] == pytest.approx(means["input"] / 2, abs=0.02)

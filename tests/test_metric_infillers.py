@@ -9,11 +9,12 @@ from analytic import Share, share_classifier, white_sample
 from torch import nn
 
 from fido.classifiers.base import Classifier
-from fido.hole_masks import BernoulliPixels
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
+from fido.measures.image_similarity import ms_ssim
+from fido.measures.mask_laws import ObjectBox, Pixels
 from fido.measures.object_region import BoxRegion, SegmentedRegion
-from fido.metrics.feature_removal import FeatureRemoval, ms_ssim
+from fido.metrics.feature_removal import FeatureRemoval
 from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.label_histogram import LabelHistogram
 from fido.metrics.patch_profile import PatchProfile, patch_keeps
@@ -34,28 +35,45 @@ def photo(size=SIZE, image_id="photo", boxes=None):
 
 def test_probability_after_infilling_is_the_kept_share():
     # p = share of white pixels: black infilling leaves exactly the kept share.
-    metric = InfillProbability(share_classifier(ALL, SIZE), BernoulliPixels(0.3, 0.3), masks=4)
+    metric = InfillProbability(share_classifier(ALL, SIZE), {"holes": Pixels(0.3)}, masks=4)
     sample = white_sample(SIZE)
     black = metric.score(sample, BLACK).values
-    assert black["probability"] == pytest.approx(1 - black["dropped"], abs=1e-5)
-    assert black["dropped"] == pytest.approx(0.7, abs=0.03)
-    assert metric.score(sample, None).values["probability"] == pytest.approx(1, abs=1e-5)
+    assert black["holes_probability"] == pytest.approx(1 - black["holes_dropped"], abs=1e-5)
+    assert black["holes_dropped"] == pytest.approx(0.7, abs=0.03)
+    assert metric.score(sample, None).values["holes_probability"] == pytest.approx(1, abs=1e-5)
     white = metric.score(sample, WHITE).values
-    assert white["probability"] == pytest.approx(1, abs=1e-5)
-    assert white["dropped"] == black["dropped"]  # the same masks for every infiller
+    assert white["holes_probability"] == pytest.approx(1, abs=1e-5)
+    assert white["holes_dropped"] == black["holes_dropped"]  # the same masks for every infiller
     nameless = Sample("x", sample.image, None, None, None)
-    assert math.isnan(metric.score(nameless, BLACK).values["probability"])
+    assert math.isnan(metric.score(nameless, BLACK).values["holes_probability"])
 
 
 def test_an_infilled_row_does_not_depend_on_the_batch_it_came_in():
     def score(max_batch):
         metric = InfillProbability(
-            share_classifier(ALL, SIZE), BernoulliPixels(0.5, 0.5), masks=7, max_batch=max_batch
+            share_classifier(ALL, SIZE), {"holes": Pixels(0.5)}, masks=7, max_batch=max_batch
         )
-        return metric.score(photo(), RandomInfiller()).values["probability"]
+        return metric.score(photo(), RandomInfiller()).values["holes_probability"]
 
     assert score(1) == pytest.approx(score(7), abs=1e-6)
     assert score(3) == pytest.approx(score(7), abs=1e-6)
+
+
+def test_every_law_of_masks_has_columns_of_its_own():
+    laws = {"holes": Pixels(0.3), "object": ObjectBox("filled"), "rest": ObjectBox("kept")}
+    metric = InfillProbability(share_classifier(ALL, SIZE), laws)
+    alone = InfillProbability(share_classifier(ALL, SIZE), {"holes": Pixels(0.3)})
+    boxes = [[0.0, 0.0, 24.0, 16.0]]  # a quarter of the image
+    values = metric.score(white_sample(SIZE, boxes), BLACK).values
+    assert values["object_probability"] == pytest.approx(0.75, abs=1e-5)
+    assert values["rest_probability"] == pytest.approx(0.25, abs=1e-5)
+    assert values["rest_dropped"] == pytest.approx(0.75)
+    same = alone.score(white_sample(SIZE, boxes), BLACK).values
+    assert values["holes_probability"] == same["holes_probability"]
+    bare = metric.score(white_sample(SIZE), BLACK).values
+    assert math.isnan(bare["object_probability"])
+    assert bare["holes_probability"] == same["holes_probability"]
+    assert [column.group for column in metric.columns] == [n for n in laws for _ in range(2)]
 
 
 def test_feature_removal_sees_the_object_go():
@@ -102,10 +120,11 @@ def test_lpips_takes_weights_from_torch_home_and_says_what_is_missing(tmp_path, 
 
 def test_ms_ssim_needs_room_for_five_scales():
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.rand(2, 3, 176, 180, generator=generator)
-    assert ms_ssim(a, a) == pytest.approx(1)
-    assert ms_ssim(a, b) < 0.5
-    assert math.isnan(ms_ssim(a[:, :175], b[:, :175]))
+    a, b = torch.rand(2, 1, 3, 176, 180, generator=generator)
+    both = ms_ssim(a, torch.cat([a, b]))
+    assert both.tolist()[0] == pytest.approx(1)
+    assert float(both[1]) < 0.5
+    assert ms_ssim(a[:, :, :175], b[:, :, :175]).isnan().all()
 
 
 def test_segmented_region_is_where_the_network_says(tmp_path):

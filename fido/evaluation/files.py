@@ -69,10 +69,11 @@ def write_evaluation(
     ]
     counts = evaluation.samples.counts()
     write_text(folder / "scores.csv", scores_csv(summaries))
-    tables = [markdown_table(summary, bootstrap.level) for summary in summaries]
+    parts = [part for summary in summaries for part in summary.parts()]
+    tables = [markdown_table(part, bootstrap.level) for part in parts]
     write_text(folder / "tables.md", "\n".join([counts_table(counts), *tables]))
     figures = {}
-    for summary in summaries:
+    for summary in parts:
         latex = latex_table(summary, bootstrap.level)
         write_text(folder / "tables" / f"{summary.name}.tex", latex)
         if any(row.curve is not None for row in summary.rows.values()):

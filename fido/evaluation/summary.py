@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -42,17 +42,33 @@ class MetricSummary:
         metric: The metric.
         baseline: The row that the others are compared with.
         rows: In table order.
+        columns: The metric's, or one group of them.
     """
 
     name: str
     metric: ImageMetric
     baseline: str
     rows: Mapping[str, RowSummary]
+    columns: Sequence[Column]
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The metric's columns."""
-        return self.metric.columns
+    def parts(self) -> list[MetricSummary]:
+        """A table a group of columns, with the group's name and facts; itself without groups."""
+        groups = dict.fromkeys(column.group for column in self.columns)
+        return [self] if set(groups) <= {""} else [self._part(group) for group in groups]
+
+    def _part(self, group: str) -> MetricSummary:
+        start = f"{group}/"
+        rows = {
+            name: replace(
+                row,
+                facts={
+                    k.removeprefix(start): v for k, v in row.facts.items() if k.startswith(start)
+                },
+            )
+            for name, row in self.rows.items()
+        }
+        columns = [column for column in self.columns if column.group == group]
+        return replace(self, name=f"{self.name}.{group}", rows=rows, columns=columns)
 
     def plain(self) -> dict[str, Any]:
         """For JSON: n, mean and interval of every row and column; None for undefined numbers."""
@@ -115,6 +131,7 @@ def summarise(
             )
             for row in finished
         },
+        metric.columns,
     )
 
 

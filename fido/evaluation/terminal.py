@@ -41,7 +41,8 @@ def print_scores(evaluated: Evaluated) -> None:
         parts = ", ".join(f"{count} {status}" for status, count in counts.items())
         console.print(f"{escape(row)}: {parts}", highlight=False)
     for summary in evaluated.summaries:
-        console.print(_table(summary))
+        for part in summary.parts():
+            console.print(_table(part))
     console.print(f"tables, figures, scores: {evaluated.folder}", soft_wrap=True)
 
 

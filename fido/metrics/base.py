@@ -27,6 +27,8 @@ class Column:
         better: Which direction is better; None where neither is.
         percent: Whether the number is a share that tables show in percent.
         digits: Decimals in tables.
+        group: Columns of one group have a table and a figure of their own, as have their facts,
+            which are named "<group>/<fact>".
     """
 
     name: str
@@ -34,6 +36,7 @@ class Column:
     better: Literal["lower", "higher"] | None = None
     percent: bool = False
     digits: int = 3
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,34 +7,15 @@ from typing import Literal
 from urllib.error import URLError
 
 import torch
-from torch import Tensor
-from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.measures.edited import EditedImage
+from fido.measures.image_similarity import ms_ssim
 from fido.measures.object_region import ObjectRegion
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.records import Sample
-
-MS_SSIM_SIDE = 176
-"""Five scales of 11-pixel windows: the side, divided by 16, must be 11 pixels or more."""
-
-
-def ms_ssim(image: Tensor, edited: Tensor) -> float:
-    """Multi-scale structural similarity of two images (3, h, w); NaN below 176 pixels a side.
-
-    Source: Wang et al. 2003; torchmetrics' implementation, whose numbers differ from
-    pytorch-msssim's.
-    """
-    if min(image.shape[-2:]) < MS_SSIM_SIDE:
-        return math.nan
-    return float(
-        multiscale_structural_similarity_index_measure(
-            edited.unsqueeze(0), image.unsqueeze(0), data_range=1.0
-        )
-    )
 
 
 def perceptual_distance(
@@ -114,7 +95,7 @@ class FeatureRemoval(ImageMetric):
         image, edited = edit.image, edit.images(keep)
         values = {
             "accuracy": float(int(self.classifier(edited)[0].argmax()) == sample.label),
-            "ms_ssim": ms_ssim(image[0], edited[0]),
+            "ms_ssim": float(ms_ssim(image, edited)),
             "region": float(region.double().mean()),
         }
         if self.lpips is not None:

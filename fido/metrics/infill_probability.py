@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 
 from fido.batching import Batches
 from fido.classifiers.base import Classifier
-from fido.hole_masks import HoleMask
 from fido.infillers.base import Infiller
 from fido.measures.edited import EditedImage
+from fido.measures.mask_laws import MaskLaw, draw_masks
 from fido.metrics.base import Column, ImageMetric, ImageScore
-from fido.noise import image_seed
 from fido.records import Sample
 from fido.scores import probability
 
@@ -20,62 +20,68 @@ from fido.scores import probability
 class InfillProbability(ImageMetric):
     """Probability of the label after random parts of the image were infilled.
 
-    Every infiller gets the same masks. The row without an infiller is the image as it is.
-    Images without a label have no value.
+    A law of masks is a group of columns. Every infiller gets the same masks. The row without an
+    infiller is the image as it is. Images without a label have no value, and neither have images
+    for which a law has no mask.
 
     Args:
         classifier: Whose probability is measured.
-        law: Draws the masks; see `fido.hole_masks`.
-        masks: Masks an image; their mean is the image's value.
+        laws: Name to law of the masks.
+        masks: Masks an image and law; their mean is the image's value.
         max_batch: Rows that go through the networks at once; see `Batches`.
         seed: Of the masks and the infillers' random numbers.
 
     Raises:
-        ValueError: If `masks` is below 1.
+        ValueError: If `masks` is below 1, or there is no law.
 
     Source: Chang et al. 2019, Fig. 15.
     """
 
     higher_is_better = True
     subject = "infiller"
-    recorded = ("probability", "dropped")
-    columns = (
-        Column("probability", "p(label) after infilling", "higher"),
-        Column("dropped", "dropped pixels (%)", None, percent=True, digits=1),
-    )
 
     def __init__(
         self,
         classifier: Classifier,
-        law: HoleMask,
+        laws: Mapping[str, MaskLaw],
         masks: int = 1,
         max_batch: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if masks < 1:
-            raise ValueError(f"infill_probability.masks must be 1 or more, got {masks}")
+        if masks < 1 or not laws:
+            raise ValueError(
+                "infill_probability.masks must be 1 or more and .laws must name one law or more, "
+                f"got {masks} masks and laws {list(laws)}"
+            )
         self.classifier = classifier
-        self.law = law
+        self.laws = dict(laws)
         self.masks = masks
         self.batches = Batches(max_batch, classifier.device)
         self.seed = seed
+        self.columns = tuple(column for law in laws for column in _columns(law))
+        self.recorded = tuple(column.name for column in self.columns)
 
     def score(self, sample: Sample, infiller: Infiller | None) -> ImageScore:
         """See `ImageMetric.score`."""
+        values = dict.fromkeys(self.recorded, math.nan)
         if sample.label is None:
-            return ImageScore(dict.fromkeys(self.recorded, math.nan))
-        generator = torch.Generator().manual_seed(image_seed(self.seed, sample.id, "holes"))
-        h, w = int(sample.image.shape[-2]), int(sample.image.shape[-1])
-        keep = self.law.sample(self.masks, h, w, generator) > 0.5
-        if infiller is None:
-            keep = torch.ones_like(keep[:1])
-        edited = EditedImage(self.classifier, infiller, sample, "random holes", self.seed)
-        logits = edited.logits(keep, self.batches)
-        chosen = probability(logits, torch.full((len(keep),), sample.label))
-        return ImageScore(
-            {
-                "probability": float(chosen.double().mean()),
-                "dropped": 1.0 - float(keep.double().mean()),
-            }
-        )
+            return ImageScore(values)
+        edited = EditedImage(self.classifier, infiller, sample, "holes", self.seed)
+        as_it_is = float(self.classifier.probabilities(edited.image)[0, sample.label])
+        for law, keep in draw_masks(self.laws, sample, self.masks, self.seed).items():
+            p, dropped = as_it_is, 0.0
+            if infiller is not None:
+                logits = edited.logits(keep, self.batches)
+                label = torch.full((len(keep),), sample.label)
+                p = float(probability(logits, label).double().mean())
+                dropped = 1.0 - float(keep.double().mean())
+            values |= {f"{law}_probability": p, f"{law}_dropped": dropped}
+        return ImageScore(values)
+
+
+def _columns(law: str) -> list[Column]:
+    return [
+        Column(f"{law}_probability", "p(label) after infilling", "higher", group=law),
+        Column(f"{law}_dropped", "dropped pixels (%)", percent=True, digits=1, group=law),
+    ]

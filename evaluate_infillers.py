@@ -1,0 +1,43 @@
+"""Measure infillers on labelled photos: `python evaluate_infillers.py data.root=DIR`."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from fido import weights
+from fido.atomic import write_json
+from fido.compose import build, pick_device, plain_errors, prepare_command_line
+from fido.compose_metrics import evaluation_of_photos, finish
+from fido.environment import describe_environment
+from fido.evaluation.infillers import write_infillers
+from fido.evaluation.terminal import ScoreProgress
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate_infillers")
+def main(cfg: DictConfig) -> None:
+    """Score the infillers, then write tables by law and figures."""
+    with plain_errors():
+        device, folder = pick_device(cfg.device), Path(cfg.output_dir)
+        for name in [n for n, node in cfg.graded.items() if node.get("weights") == n]:
+            if name not in weights.manifest():
+                print(f"{name} is left out: no weights of that name are shipped")
+                with open_dict(cfg.graded):
+                    del cfg.graded[name]
+        write_json(folder / "env.json", describe_environment(device))
+        classifier = build(cfg.classifier).to(device)
+        evaluation = evaluation_of_photos(cfg, classifier, device, folder, ScoreProgress())
+        settings = OmegaConf.to_container(cfg, resolve=True)
+        with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
+            evaluated = finish(cfg, evaluation, folder)
+            options = build(OmegaConf.create({"_target_": "builtins.dict", **cfg.figures}))
+            drawn = write_infillers(folder, evaluation, evaluated, classifier, **options)
+            logger.summary(evaluated.plain())
+            logger.scores(folder / "scores.csv", {**evaluated.figures, **drawn})
+        print((folder / "by_law.md").read_text(encoding="utf-8"))
+        print(f"tables, figures, scores: {folder}")
+
+
+if __name__ == "__main__":
+    prepare_command_line()
+    main()

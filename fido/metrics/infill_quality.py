@@ -1,0 +1,132 @@
+"""How near infilled images are to the photos that they were."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fido.classifiers.base import Classifier
+from fido.infillers.base import Infiller
+from fido.measures.deep_features import DeepFeatures, feature_distance, frechet_distance
+from fido.measures.edited import EditedImage
+from fido.measures.image_similarity import hole_l1, ms_ssim, psnr, ssim
+from fido.measures.mask_laws import MaskLaw, draw_masks
+from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.records import Sample
+
+DECIMALS = 4
+"""Of the pooled features that are kept for the distance of sets; they are of order 1."""
+
+
+class InfillQuality(ImageMetric):
+    """Distance of infilled images from the image, for one mask of every law.
+
+    A law's numbers are a group of columns: "l1" over dropped pixels; "psnr", "ssim", "ms_ssim" of
+    the composed image; "feature", see `feature_distance`. Over the set of images, `facts` has the
+    Fréchet distance between photos and composed images of a law, "<law>/frechet", in the last
+    layer's features averaged over places, and the number of images, "<law>/n".
+
+    A law that drops nothing from an image, or has no mask for it (no boxes), has no numbers there
+    and leaves the image out of its Fréchet distance.
+
+    Args:
+        classifier: Whose features are compared; neither explained nor used in training.
+        layers: Names of its layers; see `DeepFeatures`.
+        laws: Name to law of the masks.
+        seed: Of the masks and the infillers' random numbers.
+
+    Raises:
+        ValueError: If there is no such layer, or no law.
+    """
+
+    higher_is_better = False
+    subject = "infiller"
+    shows_input = False
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        layers: Sequence[str],
+        laws: Mapping[str, MaskLaw],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not laws:
+            raise ValueError("infill_quality.laws must name one law of masks or more")
+        self.classifier = classifier
+        self.features = DeepFeatures(classifier, layers)
+        self.laws = dict(laws)
+        self.seed = seed
+        self.columns = tuple(column for law in laws for column in _columns(law))
+        self.recorded = tuple(column.name for column in self.columns)
+
+    @torch.no_grad()
+    def score(self, sample: Sample, infiller: Infiller | None) -> ImageScore:
+        """See `ImageMetric.score`; the curve holds pooled features: the photo's, then each law's.
+
+        One law after the other has `channels` numbers, NaN for laws without a mask.
+        """
+        masks = draw_masks(self.laws, sample, seed=self.seed)
+        masks = {law: keep for law, keep in masks.items() if not bool(keep.all())}
+        edit = EditedImage(self.classifier, infiller, sample, "holes", self.seed)
+        original = self.features(edit.image)
+        values = dict.fromkeys(self.recorded, math.nan)
+        pooled = {"": _pool(original[-1])[0]}
+        if masks:
+            # A law at a time: what an infiller draws must not depend on the other laws.
+            filled = torch.cat([edit.images(keep) for keep in masks.values()])
+            keeps = torch.cat(list(masks.values())).to(filled.device)
+            found = self.features(filled)
+            measured = {
+                "l1": hole_l1(edit.image, filled, keeps),
+                "psnr": psnr(edit.image, filled),
+                "ssim": ssim(edit.image, filled),
+                "ms_ssim": ms_ssim(edit.image, filled),
+                "feature": feature_distance(original, found),
+                "dropped": (~keeps).double().mean((1, 2, 3)),
+            }
+            for row, law in enumerate(masks):
+                values |= {f"{law}_{name}": float(each[row]) for name, each in measured.items()}
+            pooled |= dict(zip(masks, _pool(found[-1]), strict=True))
+        nothing = torch.full_like(pooled[""], math.nan)
+        kept = [pooled.get(law, nothing) for law in ("", *self.laws)]
+        return ImageScore(values, torch.cat(kept))
+
+    def facts(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+        """Fréchet distance and number of images by law; none for laws with fewer than two."""
+        curves = [records[i].curve for i in sorted(records)]
+        features = [curve for curve in curves if curve is not None]
+        if not features:
+            return {}
+        # (laws + 1, images, channels)
+        sets = torch.stack(features).view(len(features), len(self.laws) + 1, -1).transpose(0, 1)
+        facts: dict[str, float] = {}
+        for law, one in zip(self.laws, sets[1:], strict=True):
+            there = ~one.isnan().any(1)
+            if int(there.sum()) > 1:
+                facts[f"{law}/frechet"] = frechet_distance(sets[0][there], one[there])
+                facts[f"{law}/n"] = float(there.sum())
+        return facts
+
+    def summary_curve(self, records: Mapping[str, ImageScore]) -> None:
+        """Nothing to draw: the curve holds features."""
+        return
+
+
+def _columns(law: str) -> list[Column]:
+    return [
+        Column(f"{law}_l1", "hole L1", "lower", digits=4, group=law),
+        Column(f"{law}_psnr", "PSNR (dB)", "higher", digits=2, group=law),
+        Column(f"{law}_ssim", "SSIM", "higher", group=law),
+        Column(f"{law}_ms_ssim", "MS-SSIM", "higher", group=law),
+        Column(f"{law}_feature", "feature distance", "lower", digits=4, group=law),
+        Column(f"{law}_dropped", "dropped pixels (%)", percent=True, digits=1, group=law),
+    ]
+
+
+def _pool(features: Tensor) -> Tensor:
+    """(n, channels, h, w) -> (n, channels) float64 means over places, rounded for the disk."""
+    return features.double().mean((2, 3)).round(decimals=DECIMALS).cpu()
