@@ -23,6 +23,7 @@ BRING_YOUR_OWN = {
     "classifier/resnet50": "resnet50-0676ba61.pth",
     "classifier/alexnet": "alexnet-owt-7be5be79.pth",
     "classifier/vgg16": "vgg16-397923af.pth",
+    "explainer/realtime": "train_masker.py",
     "infiller/deepfill": "snap-0.data-00000-of-00001",
     "infiller/lama": "big-lama.pt",
     "infiller/diffusers": "model_index.json",

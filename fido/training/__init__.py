@@ -1,0 +1,1 @@
+"""Training of the networks that ship: one module a network, and what they share."""

@@ -1,0 +1,198 @@
+"""Training of the masking network: no labels, the classifier says what it sees."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fido.classifiers.base import Classifier
+from fido.feature_encoder import Encoded, FeatureEncoder
+from fido.infiller_training import warmup_cosine
+from fido.infillers.base import Infiller
+from fido.mask import composite
+from fido.networks.masking_unet import MaskingUNet
+from fido.noise import ImageNoise, image_seed
+from fido.training.masker_loss import MaskerLoss, lead
+
+
+class MaskerTraining(pl.LightningModule):
+    """Trains a `MaskingUNet` to draw the region that a class hangs on.
+
+    The classes are the classifier's first choices, and for a share of the images another one at
+    random, so that the network learns to draw nothing for what it does not see. Everything random
+    of a step is a function of (seed, step): an interrupted training goes on exactly.
+
+    Args:
+        network: To be trained.
+        classifier: Frozen; its features are the network's input and its answers the loss.
+        batches: From a step to its (n, 3, h, w) images in [0, 1].
+        validation_images: (n, 3, h, w) in [0, 1], never trained on.
+        references: What stands in for dropped pixels; a step has one of them, drawn at random.
+            Each is shown an image that is dropped whole, so that none can lean on the mask.
+        loss: The four terms.
+        steps: Optimiser steps of the whole training, for the schedule.
+        fake_share: Share of images with a class that the classifier does not see.
+        learning_rate: Highest learning rate of AdamW.
+        weight_decay: AdamW's decay.
+        warmup: Steps of linear rise; then half a cosine falls to 0.
+        ema_decay: Decay a step of the average of the weights.
+        seed: Of classes and references.
+
+    Raises:
+        ValueError: If a number is out of range or there is no reference.
+
+    Source: Dabkowski & Gal 2017.
+    """
+
+    def __init__(
+        self,
+        network: MaskingUNet,
+        classifier: Classifier,
+        batches: Callable[[int], Tensor],
+        validation_images: Tensor,
+        references: Sequence[Infiller],
+        loss: MaskerLoss,
+        steps: int,
+        fake_share: float = 0.3,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
+        warmup: int = 100,
+        ema_decay: float = 0.998,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= fake_share < 1:
+            raise ValueError(f"training.fake_share must lie in [0, 1), got {fake_share}")
+        if not references:
+            raise ValueError("training.references must name at least one infiller")
+        self.network = network
+        self.ema = copy.deepcopy(network).requires_grad_(False)
+        # In a tuple: frozen networks are neither trained nor part of the checkpoint.
+        self._frozen = (FeatureEncoder(classifier, len(network.steps)), tuple(references))
+        self.batches = batches
+        self.validation_images = validation_images
+        self.loss = loss
+        self.steps = steps
+        self.fake_share = fake_share
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.ema_decay = ema_decay
+        self.seed = seed
+
+    @property
+    def encoder(self) -> FeatureEncoder:
+        """The frozen classifier's features."""
+        return self._frozen[0]
+
+    @property
+    def references(self) -> Sequence[Infiller]:
+        """What stands in for dropped pixels."""
+        return self._frozen[1]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a learning rate that depends on the step only."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, self.warmup, self.steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_fit_start(self) -> None:
+        """Brings the frozen networks to the device of the trained one."""
+        self.encoder.to(self.device)
+        for reference in self.references:
+            reference.to(self.device)
+
+    def on_validation_start(self) -> None:
+        """The same for a validation before the training."""
+        self.on_fit_start()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Loss of the current step's batch; what the loader yields is not looked at."""
+        step = self.global_step
+        terms = self.terms(self.batches(step).to(self.device), str(step))
+        for name, value in terms.items():
+            self.log(f"train/{name}", value.detach(), batch_size=1)
+        return terms["loss"]
+
+    def terms(self, image: Tensor, purpose: str) -> dict[str, Tensor]:
+        """The loss's terms for (n, 3, h, w) images in [0, 1], random by (seed, purpose) alone."""
+        encoded = self.encoder(image)
+        target, real = self.classes(encoded.logits, purpose)
+        keep = self.draw(self.network, encoded, target)
+        kept, dropped = self.answers(image, keep, purpose)
+        return self.loss(keep, kept, dropped, target, real)
+
+    def classes(self, logits: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+        """(n,) classes to draw masks for, and (n,) whether the classifier sees them."""
+        n, classes = logits.shape
+        generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "classes"))
+        real = (torch.rand(n, generator=generator) >= self.fake_share).to(logits.device)
+        away = torch.randint(1, classes, (n,), generator=generator).to(logits.device)
+        seen = logits.argmax(1)
+        return torch.where(real, seen, (seen + away) % classes), real
+
+    def draw(self, network: MaskingUNet, encoded: Encoded, target: Tensor) -> Tensor:
+        """(n, 1, h / 4, w / 4) masks."""
+        activation = self.encoder.activation(encoded.deep, target)
+        keep: Tensor = network(encoded.features, encoded.deep, activation)
+        return keep
+
+    def answers(self, image: Tensor, keep: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
+        """(n, classes) logits with nothing but the region, and without it."""
+        generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "reference"))
+        which = int(torch.randint(len(self.references), (), generator=generator))
+        ids = [f"{purpose}/{row}" for row in range(len(image))]
+        noise = ImageNoise(self.seed, ids, "reference", image.device)
+        fill = self.references[which].infill(image, torch.zeros_like(image[:, :1]), noise)
+        full = functional.interpolate(
+            keep, image.shape[-2:], mode="bilinear", align_corners=False
+        ).clamp(0, 1)
+        rows = torch.cat([composite(image, full, fill), composite(image, 1 - full, fill)])
+        kept, dropped = self.encoder.classifier(rows).chunk(2)
+        return kept, dropped
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the average; a short memory at first, when the weights change fast."""
+        decay = min(self.ema_decay, (1 + self.global_step) / (10 + self.global_step))
+        averages = [p.data for p in self.ema.parameters()]
+        torch._foreach_lerp_(averages, [p.data for p in self.network.parameters()], 1 - decay)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Of the averaged weights, for the classifier's first choices: area and leads in logits."""
+        for name, value in self.evaluate().items():
+            self.log(f"val/{name}", value, batch_size=1)
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Means over the validation images.
+
+        Returns:
+            "area" of the mask; "kept" and "dropped", the class's lead over the best other one with
+            nothing but the region and without it; "fake_area" for a class that is not seen.
+        """
+        sums = dict.fromkeys(("area", "kept", "dropped", "fake_area"), 0.0)
+        for start in range(0, len(self.validation_images), 16):
+            image = self.validation_images[start : start + 16].to(self.device)
+            encoded = self.encoder(image)
+            seen = encoded.logits.argmax(1)
+            keep = self.draw(self.ema, encoded, seen)
+            kept, dropped = self.answers(image, keep, f"validation {start}")
+            unseen = self.draw(self.ema, encoded, encoded.logits.argmin(1))
+            sums["area"] += float(keep.mean((1, 2, 3)).sum())
+            sums["kept"] += float(lead(kept, seen).sum())
+            sums["dropped"] += float(lead(dropped, seen).sum())
+            sums["fake_area"] += float(unseen.mean((1, 2, 3)).sum())
+        return {name: value / len(self.validation_images) for name, value in sums.items()}

@@ -1,0 +1,41 @@
+"""Trains the masking network: `python train_masker.py data=folder data.path=FOLDER`."""
+
+import os
+
+import hydra
+import pytorch_lightning as pl
+import torch
+import wandb
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from fido.training_checkpoint import TrainingCheckpoint
+
+
+@hydra.main(version_base=None, config_path="conf", config_name="train_masker")
+def main(config: DictConfig) -> None:
+    """Trains, or goes on with the training that lies in `output`."""
+    torch.set_num_threads(config.threads)
+    pl.seed_everything(config.seed)
+    photos = instantiate(config.photos, _convert_="all")
+    seen = {"batches": photos.batch, "validation_images": photos.validation_images}
+    module = instantiate(config.training, **seen, _convert_="all")
+    checkpoint = TrainingCheckpoint(config.output, config.checkpoint_seconds)
+    trainer = instantiate(
+        config.trainer,
+        callbacks=[checkpoint],
+        logger=instantiate(config.train_logger, _convert_="all"),
+        enable_progress_bar=os.isatty(1),
+        _convert_="all",
+    )
+    resume = checkpoint.resume_from()
+    try:
+        if resume is None:  # what the untrained network does, to compare with
+            trainer.validate(module, range(1), verbose=False)
+        trainer.fit(module, range(config.steps), range(1), ckpt_path=resume, weights_only=True)
+    finally:
+        wandb.finish()
+
+
+if __name__ == "__main__":
+    main()
