@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 from torch import nn
 
 from fido.classifiers.base import Classifier
 from fido.evaluation.fills import fill_images
+from fido.evaluation.stored_masks import StoredMasks
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
@@ -25,7 +27,8 @@ from fido.measures.image_similarity import PSNR_CEILING, hole_l1, psnr, ssim
 from fido.measures.mask_laws import Cells, CentredBox, ObjectBox, Pixels, draw_masks
 from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.infill_quality import InfillQuality
-from fido.records import Sample
+from fido.records import Explanation, Sample
+from fido.store import ResultsStore
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (40, 48)
@@ -292,6 +295,45 @@ def test_the_command_measures_two_photos(tmp_path):
     tables = (out / "by_law.md").read_text()
     assert "frechet distance of the sets" in tables
     assert "time of a fill, 8 masks at once" in tables
+
+
+def test_masks_of_a_store_are_drawn_from_its_probabilities(tmp_path):
+    store, sample = ResultsStore(tmp_path / "run"), photo()
+    keep_prob = torch.zeros(1, *SIZE)
+    keep_prob[:, :20], keep_prob[:, 20:, :24] = 0.3, 1.0
+    row = {"id": sample.id, "status": "explained", "label": 0, "target": 0, "predicted": 0}
+    store.save(sample, Explanation(sample.id, 0, keep_prob, keep_prob=keep_prob), row)
+    store.save(photo(1), Explanation("photo1", 0, keep_prob), row)
+    law = StoredMasks(str(tmp_path / "run"))
+    keep = draw_masks({"end": law}, sample, n=50)["end"]
+    assert float(keep[..., :20, :].float().mean()) == pytest.approx(0.3, abs=0.02)
+    assert keep[..., 20:, :24].all()
+    assert not keep[..., 20:, 24:].any()
+    cells = StoredMasks(str(tmp_path / "run"), grid=2).draw(sample, 20, torch.Generator())
+    assert torch.equal(
+        cells, cells[..., ::20, ::24].repeat_interleave(20, 2).repeat_interleave(24, 3)
+    )
+    assert draw_masks({"end": law}, photo(2)) == {}
+    with pytest.raises(ValueError, match="found none"):
+        law.draw(photo(1), 1, torch.Generator())
+    with pytest.raises(ValueError, match=r"found of \(40, 48\) pixels"):
+        law.draw(Sample(sample.id, torch.zeros(3, 8, 8)), 1, torch.Generator())
+    with pytest.raises(FileNotFoundError, match="holds no explanations"):
+        StoredMasks(str(tmp_path / "nowhere"))
+    values = quality({"end": law}).score(sample, BLACK).values
+    assert values["end_dropped"] == pytest.approx(1 - (0.3 + 0.5) / 2, abs=0.03)
+
+
+@pytest.mark.parametrize("metrics", ["infill_quality", "infill_probability"])
+def test_each_metric_can_be_measured_alone(metrics):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose(
+            "evaluate_infillers", ["output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
+        )
+    assert list(cfg.graded) == ["mean", "blur", "random", "local", "vae", "ca"]
+    assert list(cfg.metrics) == [metrics]
+    assert len(cfg.metrics[metrics].laws) == 10
+    assert cfg.evaluation.baseline == "local"
 
 
 def test_edited_images_leave_kept_pixels_alone():
