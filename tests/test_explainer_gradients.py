@@ -260,6 +260,43 @@ def test_a_map_depends_neither_on_batches_nor_on_other_images(build):
     assert not any(p.requires_grad or p.grad is not None for p in classifier.parameters())
 
 
+class Narrow(Curved):
+    """Has memory for so many rows."""
+
+    rows = 3
+
+    def forward(self, x):
+        if len(x) > self.rows:
+            raise RuntimeError("CUDA out of memory: that is, in this test")
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda c: Gradient(c, max_batch=8),
+        lambda c: SmoothGrad(c, samples=9, max_batch=8),
+        lambda c: IntegratedGradients(c, MeanInfiller(), steps=9, max_batch=8),
+        lambda c: Occlusion(c, patch=16, stride=8, max_batch=8),
+        lambda c: GradCam(c, max_batch=8),
+    ],
+)
+def test_what_does_not_fit_is_done_again_in_smaller_pieces(build):
+    samples = [noisy_sample(str(i)) for i in range(5)]
+    explainer = build(wrapped(Narrow()))
+    for narrow, wide in zip(
+        explainer.explain(samples), build(wrapped(Curved())).explain(samples), strict=True
+    ):
+        torch.testing.assert_close(narrow.saliency, wide.saliency, rtol=1e-4, atol=1e-6)
+    assert explainer.batches.size <= 3
+
+
+def test_grad_cam_of_a_bf16_network_is_float32():
+    classifier = Classifier(Curved(), size=(40, 48), precision="bf16")
+    (explanation,) = GradCam(classifier).explain([noisy_sample()])
+    assert explanation.saliency.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("build", "name"),
     [

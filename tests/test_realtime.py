@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from planted import planted_classifier, planted_sample
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
@@ -306,6 +308,16 @@ def test_explainer_refuses_a_classifier_of_other_classes(classifier, tmp_path):
     )
     with pytest.raises(ValueError, match="1000 classes"):
         explainer.explain([planted_sample()])
+
+
+def test_training_and_explainer_are_configured_alike():
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        explainer = compose("explain", ["explainer=realtime"]).explainer
+        trained = [compose("train_masker", [f"masker_loss={x}"]) for x in ("hinge", "paper")]
+    for config, loss in zip(trained, (HingeLoss, PaperLoss), strict=True):
+        assert config.training.network == explainer.network
+        assert config.training.classifier == explainer.encoder
+        assert isinstance(instantiate(config.training.loss), loss)
 
 
 @pytest.mark.slow

@@ -66,7 +66,9 @@ class GradCam:
             additional_forward_args=batch.target,
             relu_attributions=True,
         )
-        saliency = LayerAttribution.interpolate(weighted.detach(), batch.size, "bilinear").cpu()
+        # Feature maps are bfloat16 under autocast; maps never are.
+        coarse = weighted.detach().float()
+        saliency = LayerAttribution.interpolate(coarse, batch.size, "bilinear").cpu()
         if self.progress is not None:
             self.progress(batch.ids, 1, 1, {"saliency": saliency.flatten(1).amax(1)})
         return [
