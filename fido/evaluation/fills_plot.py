@@ -33,7 +33,7 @@ def fills_figure(rows: Sequence[Fills], title: str) -> Figure:
     names = ["photo", "kept", *rows[0].filled]
     side = 1.7
     figure = Figure(
-        figsize=(side * len(names) + 0.3, (side + 0.25) * len(rows) + 0.6), layout="constrained"
+        figsize=(side * len(names) + 0.3, (side + 0.05) * len(rows) + 0.5), layout="constrained"
     )
     panels = figure.subplots(len(rows), len(names), squeeze=False)
     for line, fills in zip(panels, rows, strict=True):
