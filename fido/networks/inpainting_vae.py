@@ -16,6 +16,9 @@ from fido.push_pull import push_pull
 LATENT_LOG_VARIANCE = (-10.0, 2.0)
 """Bounds of the posterior's log-variance, which its exponential needs."""
 
+DETAIL = 6.0
+"""Gain on differences inside a patch: they are a tenth of the colours, and as important."""
+
 CORRECTION = 0.2
 """Gain on the correction of the prefill, whose errors are about that large."""
 
@@ -51,20 +54,21 @@ class PaperLayer(nn.Sequential):
 
 
 class ResidualLayer(nn.Module):
-    """SiLU and convolution, added to the input where the shape stays; no normalisation."""
+    """SiLU and convolution; twice, and added to the input, where the shape stays."""
 
     def __init__(
         self, inside: int, outside: int, kernel: int = 3, stride: int = 1, dilation: int = 1
     ) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
-        self.conv = nn.Conv2d(inside, outside, kernel, stride, padding, dilation)
-        self.adds = inside == outside and stride == 1
+        self.first = nn.Conv2d(inside, outside, kernel, stride, padding, dilation)
+        adds = inside == outside and stride == 1
+        self.second = nn.Conv2d(outside, outside, kernel, padding=kernel // 2) if adds else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inside, h, w) -> (n, outside, h / stride, w / stride)."""
-        y: Tensor = self.conv(functional.silu(x))
-        return x + y if self.adds else y
+        y: Tensor = self.first(functional.silu(x))
+        return y if self.second is None else x + self.second(functional.silu(y, inplace=True))
 
 
 class PaperUp(nn.Sequential):
@@ -155,8 +159,12 @@ class InpaintingVAE(nn.Module):
         self.stride = patch * 2 ** (len(channels) - 1)
         finest, coarsest = channels[0], channels[-1]
         planes = 4 * patch**2
-        stem = layer(planes, finest, stem_kernel) if style == "paper" else None
-        self.stem = stem or nn.Conv2d(planes, finest, stem_kernel, padding=stem_kernel // 2)
+        self.stem = (
+            layer(planes, finest, stem_kernel)
+            if style == "paper"
+            else nn.Conv2d(planes, finest, stem_kernel, padding=stem_kernel // 2)
+        )
+        self.activation = nn.Identity() if style == "paper" else nn.SiLU()
         self.down = nn.ModuleList(
             nn.Sequential(layer(before, after, stride=2), layer(after, after))
             for before, after in pairwise(channels)
@@ -183,8 +191,8 @@ class InpaintingVAE(nn.Module):
                 module.weight.data.mul_(1.2 if style == "residual" else math.sqrt(2))
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         for module in self.modules():
-            if isinstance(module, ResidualLayer) and module.adds:
-                module.conv.weight.data.mul_(0.3)
+            if isinstance(module, ResidualLayer) and module.second is not None:
+                module.second.weight.data.mul_(0.2)
         nn.init.zeros_(self.predict.weight)
 
     def latent_shape(self, h: int, w: int) -> tuple[int, int, int]:
@@ -211,18 +219,18 @@ class InpaintingVAE(nn.Module):
         shown = push_pull(image, keep, 4.0, 4) if self.prefill else image * keep
         # The paper's network is told where the hole is, not what is kept.
         planes = torch.cat([2 * shown - 1 if self.prefill else shown, 1 - keep], 1)
-        x = self.stem(functional.pixel_unshuffle(planes, self.patch))
+        x = self.stem(self._unshuffle(planes))
         features = [x]
         for down in self.down:
             x = down(x)
             features.append(x)
-        mean, raw = self.posterior(self.middle(x)).chunk(2, 1)
+        mean, raw = self.posterior(self.activation(self.middle(x))).chunk(2, 1)
         log_variance = bounded(raw, *LATENT_LOG_VARIANCE)
         x = self.enter(mean if noise is None else mean + torch.exp(log_variance / 2) * noise)
         for up, refine, feature in zip(self.up, self.refine, features[-2::-1], strict=True):
             x = up(x)
             x = refine(x + feature if self.skips else x)
-        predicted = functional.pixel_shuffle(self.predict(x), self.patch)
+        predicted = functional.pixel_shuffle(self.predict(self.activation(x)), self.patch)
         base, gain = (shown, CORRECTION) if self.prefill else (0.5, 1.0)
         return Completion(
             base + gain * predicted[:, :3],
@@ -230,6 +238,19 @@ class InpaintingVAE(nn.Module):
             mean,
             log_variance,
         )
+
+    def _unshuffle(self, planes: Tensor) -> Tensor:
+        """(n, 4, h, w) -> (n, 4 * patch^2, h / patch, w / patch), each of about unit size."""
+        inside = functional.pixel_unshuffle(planes, self.patch)
+        if self.patch == 1:
+            return inside
+        n, _, h, w = inside.shape
+        pixels = inside.reshape(n, 4, self.patch**2, h, w)
+        colours = pixels[:, :3]
+        means = colours.mean(2, keepdim=True)
+        # The first pixel's place holds the mean; its own difference follows from the others'.
+        detail = torch.cat([means, DETAIL * (colours - means)[:, :, 1:]], 2)
+        return torch.cat([detail, pixels[:, 3:]], 1).flatten(1, 2)
 
     def forward(self, image: Tensor, keep: Tensor) -> Tensor:
         """(n, 3, h, w) predictive mean at the mean latent; arguments as of `complete`."""
