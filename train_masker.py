@@ -9,7 +9,7 @@ import wandb
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from fido.training_checkpoint import TrainingCheckpoint
+from fido.training.checkpoint import TrainingCheckpoint
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train_masker")

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fido.hole_masks import (
+from fido.training.hole_masks import (
     BernoulliCells,
     BernoulliPixels,
     Mixture,

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from fido.hole_masks import BernoulliCells
-from fido.infiller_training import InfillerTraining, hole_l1, warmup_cosine
 from fido.networks.contextual_attention import ContextualAttentionNet, push_pull
-from fido.training_checkpoint import TrainingCheckpoint
+from fido.training.checkpoint import TrainingCheckpoint
+from fido.training.contextual_attention import InfillerTraining, hole_l1, warmup_cosine
+from fido.training.hole_masks import BernoulliCells
 
 ROOT = Path(__file__).parent.parent
 

@@ -20,9 +20,9 @@ from fido.feature_encoder import FeatureEncoder
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.networks.masking_unet import MaskingUNet
+from fido.training.checkpoint import TrainingCheckpoint
 from fido.training.masker import MaskerTraining
 from fido.training.masker_loss import HingeLoss, PaperLoss, lead, squared_variation
-from fido.training_checkpoint import TrainingCheckpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fido.training_data import (
+from fido.training.data import (
     InTurn,
     RandomCrops,
     cached_images,

@@ -13,13 +13,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
 
-from fido.hole_masks import BernoulliCells
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.push_pull import push_pull
-from fido.training_checkpoint import TrainingCheckpoint
-from fido.training_logger import wandb_logger
-from fido.vae_training import VaeTraining, gaussian_nll, standard_kl
-from fido.validation_grid import ValidationGrid
+from fido.training.checkpoint import TrainingCheckpoint
+from fido.training.hole_masks import BernoulliCells
+from fido.training.inpainting_vae import VaeTraining, gaussian_nll, standard_kl
+from fido.training.logger import wandb_logger
+from fido.training.validation_grid import ValidationGrid
 
 ROOT = Path(__file__).parent.parent
 LIGHT = {"style": "residual", "prefill": True, "skips": True, "patch": 2, "stem_kernel": 3}

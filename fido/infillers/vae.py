@@ -56,7 +56,7 @@ class VaeInfiller(Infiller):
             raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
         if weights is not None:
             shipped.load(network, weights)
-        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)  
+        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
         self.network.eval()
         self.needs_noise = latent == "sample"
         self.shrink = shrink

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from fido.classifiers.base import Classifier
 from fido.feature_encoder import Encoded, FeatureEncoder
-from fido.infiller_training import warmup_cosine
 from fido.infillers.base import Infiller
 from fido.mask import composite
 from fido.networks.masking_unet import MaskingUNet
 from fido.noise import ImageNoise, image_seed
+from fido.training.contextual_attention import warmup_cosine
 from fido.training.masker_loss import MaskerLoss, lead
 
 

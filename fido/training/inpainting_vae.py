@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fido.infiller_training import InfillerTraining
 from fido.kept_pixels import fill_at, resize_kept
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.noise import image_seed
+from fido.training.contextual_attention import InfillerTraining
 
 
 def gaussian_nll(wanted: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

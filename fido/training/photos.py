@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fido.data.base import PhotoSource
-from fido.training_data import InTurn, RandomCrops, cached_files, centre_crops, split_by_name
+from fido.training.data import InTurn, RandomCrops, cached_files, centre_crops, split_by_name
 
 
 class TrainingPhotos:

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from fido.atomic import atomic_path
-from fido.hole_masks import HoleMask
 from fido.mask import composite
+from fido.training.hole_masks import HoleMask
 
 
 class FillsValidationImages(Protocol):

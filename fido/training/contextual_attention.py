@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fido.classifiers.base import Classifier
-from fido.hole_masks import HoleMask
 from fido.noise import image_seed
+from fido.training.hole_masks import HoleMask
 
 
 def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
