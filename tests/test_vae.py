@@ -8,10 +8,15 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import nn
 
+from fido.data.samples import SamplePhotos
+from fido.infillers.local import LocalInfiller
+from fido.infillers.mean import MeanInfiller
 from fido.infillers.vae import VaeInfiller
 from fido.networks.inpainting_vae import InpaintingVAE, bounded
 from fido.noise import ImageNoise
 from fido.push_pull import push_pull
+from fido.training.contextual_attention import hole_l1
+from fido.training.hole_masks import BernoulliCells
 
 CONF = str(Path(__file__).parents[1] / "conf")
 STYLES = {
@@ -184,3 +189,16 @@ def test_the_configuration_builds_it():
     image = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1).expand(1, 3, 224, 224)
     keep = cells(1, 224, 224)
     assert torch.allclose(infiller.infill(image, keep), image, atol=1e-5)
+
+
+def test_the_shipped_weights_beat_simple_fills_on_the_sample_photos():
+    with initialize_config_dir(CONF, version_base=None):
+        shipped = instantiate(compose("infiller/vae").infiller, _convert_="all")
+    source = SamplePhotos(size=(224, 224))
+    image = torch.stack([source.load(entry).image for entry in source.selected()])
+    for side, rate in [(4, 0.3), (4, 0.5), (16, 0.5)]:
+        law = BernoulliCells((side,), rate, rate)
+        keep = law.sample(len(image), 224, 224, torch.Generator().manual_seed(0))
+        vae = hole_l1(shipped.infill(image, keep), image, keep)
+        for other in (MeanInfiller(), LocalInfiller()):
+            assert vae < 0.95 * hole_l1(other.infill(image, keep), image, keep)
