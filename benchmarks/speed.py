@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
 from fido import weights as shipped
 from fido.atomic import write_json
@@ -61,21 +61,28 @@ def floor(classifier: Classifier, steps: int) -> Callable[[], object]:
 
 
 def explanation(
-    classifier: Classifier, infiller: Infiller, steps: int, images: int = 1, grid: int = 56
+    classifier: Classifier, infiller: Infiller, steps: int, images: int = 1, grid: int = 28
 ) -> Callable[[], object]:
     samples = photos(classifier, images)
-    fido = Fido(classifier, infiller, SSR(1e-3), {"grid": grid}, samples=SAMPLES, steps=steps)
+    fido = Fido(
+        classifier,
+        infiller,
+        SSR(1e-3),
+        {"grid": grid, "draw": "cell"},
+        samples=SAMPLES,
+        steps=steps,
+    )
     return lambda: fido.explain(samples)
 
 
 def learned_infillers() -> dict[str, Infiller]:
     """Those whose weights are shipped with the package, as configured."""
-    leaves = {name: CONF / "infiller" / f"{name}.yaml" for name in shipped.manifest()}
-    return {
-        name: instantiate(OmegaConf.load(leaf), _convert_="all")
-        for name, leaf in leaves.items()
-        if leaf.is_file()
-    }
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return {
+            name: instantiate(compose("explain", [f"infiller={name}"]).infiller, _convert_="all")
+            for name in ("ca", "vae")
+            if name in shipped.manifest()
+        }
 
 
 def rows(steps: int, with_bf16: bool) -> dict[str, tuple[Callable[[], object], str]]:
@@ -113,7 +120,7 @@ def peak_memory() -> float:
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import speed\n"
         "c = speed.efficientnet_lite(0)\n"
-        "speed.explanation(c, speed.LocalInfiller(), 5)()\n"
+        "speed.explanation(c, speed.learned_infillers()['ca'], 5)()\n"
         "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     here = str(Path(__file__).parent)
