@@ -1,5 +1,6 @@
 """The real command in a temporary folder, with a classifier whose evidence is known."""
 
+import contextlib
 import csv
 import json
 import os
@@ -160,7 +161,7 @@ def wait_for(path: Path, count: int, process: subprocess.Popen) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
-    line = ["data=folder", photos, "explainer.steps=30", "logger=none"]
+    line = ["data=folder", photos, "explainer.steps=100", "logger=none"]
     process = subprocess.Popen(
         command(*line, "hydra.run.dir=run"),
         cwd=tmp_path,
@@ -169,8 +170,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
         stderr=subprocess.PIPE,
     )
     wait_for(tmp_path / "run" / "explanations", 2, process)
-    process.send_signal(how)
-    process.communicate(timeout=60)
+    # A first Ctrl-C can be lost: Python drops what is raised inside a destructor. People press again.
+    while process.poll() is None:
+        process.send_signal(how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=1.5)
     assert process.returncode != 0
     done = list(ResultsStore(tmp_path / "run"))
     assert 2 <= len(done) < 6
