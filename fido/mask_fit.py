@@ -36,7 +36,8 @@ class MaskFit:
         seed: Of the masks' and the infiller's random numbers.
         progress: Told of every step.
         hard: See `MaskOptimisation`.
-        batches: Cuts images times masks into pieces; None learns all images in one.
+        batches: Cuts images times masks into pieces; None cuts as suits the device. On a CPU 4
+            images of 8 masks side by side took more than twice as long as one after the other.
 
     Raises:
         ValueError: If a number is out of range.
@@ -71,12 +72,11 @@ class MaskFit:
         self.seed = seed
         self.progress = progress
         self.hard = hard
-        self.batches = batches
+        self.batches = batches or Batches(None, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """One explanation a sample, in order."""
-        batches = self.batches or Batches(len(samples) * self.samples, self.classifier.device)
-        parts = batches(
+        parts = self.batches(
             len(samples), lambda start, stop: self._explain(samples[start:stop]), self.samples
         )
         return [explanation for part in parts for explanation in part]
