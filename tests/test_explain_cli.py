@@ -170,7 +170,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
         stderr=subprocess.PIPE,
     )
     wait_for(tmp_path / "run" / "explanations", 2, process)
-    # A first Ctrl-C can be lost: Python drops what a destructor raises. People press again.
+    # One first Ctrl-C was seen to be lost, for a reason not found yet; people press again.
     while process.poll() is None:
         process.send_signal(how)
         with contextlib.suppress(subprocess.TimeoutExpired):

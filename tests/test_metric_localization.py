@@ -16,7 +16,7 @@ from fido.metrics.outside_box import OutsideBox
 from fido.noise import image_seed
 from fido.records import Sample
 
-DEV = Path("/work/shared/data/imagenet_val_dev/boxes.csv")
+DEV = Path(__file__).resolve().parents[2] / "shared/data/imagenet_val_dev/boxes.csv"
 SIZE = (32, 48)
 
 
