@@ -31,7 +31,7 @@ METRICS = "metrics=[localization,outside_box,saliency_metric,deletion]"
 
 
 def run(script, folder, *overrides):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FIDO"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FIDO", "HYDRA"))}
     return subprocess.run(
         [sys.executable, str(ROOT / script), *overrides[:1], *PLANTED, *overrides[1:]],
         cwd=folder,

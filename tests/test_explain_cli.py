@@ -41,7 +41,7 @@ def command(*overrides):
 
 
 def environment():
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HYDRA"))}
     return {**clean, "PYTHONPATH": str(ROOT / "tests"), "HOME": "/nonexistent"}
 
 

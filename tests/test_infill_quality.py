@@ -248,7 +248,7 @@ def test_the_command_measures_two_photos(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "data" / "images" / f"{number}.png")
         lines.append(f"{number}.png,{number},0.1,0.1,0.6,0.7")
     (tmp_path / "data" / "boxes.csv").write_text("\n".join(lines) + "\n")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FIDO"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FIDO", "HYDRA"))}
 
     done = subprocess.run(
         [
