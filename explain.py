@@ -1,14 +1,22 @@
 """Explain photos: `python explain.py infiller=blur data=folder data.path=photo.jpg`."""
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from fido.atomic import write_json
-from fido.compose import build, pick_device, plain_errors, prepare_command_line, settings_of
+from fido.compose import (
+    build,
+    logged_settings,
+    pick_device,
+    plain_errors,
+    prepare_command_line,
+    settings_of,
+)
 from fido.compose_metrics import evaluation_of_run, finish
 from fido.environment import describe_environment
 from fido.evaluation.evaluate import ScoreAsItGoes
 from fido.evaluation.terminal import print_scores
+from fido.named_stores import run_name
 from fido.runner import Runner
 from fido.store import ResultsStore
 from fido.terminal import Terminal
@@ -28,7 +36,7 @@ def main(cfg: DictConfig) -> float | None:
             "infiller": build(cfg.infiller).to(device),
             "progress": terminal,
             "folder": cfg.output_dir,
-            "settings": OmegaConf.to_container(cfg, resolve=True),
+            "settings": logged_settings(cfg),
             "size": classifier.size,
             "crop_fraction": classifier.crop_fraction,
             "interpolation": classifier.interpolation,
@@ -51,8 +59,10 @@ def main(cfg: DictConfig) -> float | None:
             summary = runner.run(source)
             write_json(store.folder / "summary.json", summary)
             logger.summary(summary)
+            logger.measures({f"mean/{name}": mean for name, mean in summary["mean"].items()})
             if scoring is not None:
                 evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
+                logger.measures(evaluated.means(run_name(store.folder)))
                 logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
         terminal.close(cfg.output_dir)
         if scoring is not None:

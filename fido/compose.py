@@ -56,6 +56,26 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     return chosen
 
 
+def logged_settings(cfg: DictConfig) -> dict[str, Any]:
+    """The whole configuration of `explain.py`, and as `axis/<name>` what runs are compared by.
+
+    The axes have names of their own because a W&B sweep locks the keys that it sets: where it
+    chooses `infiller=ca`, the run's `infiller` is that word and nothing below it. What the
+    explainer does not use is None.
+    """
+    whole = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(whole, dict)
+    choices = HydraConfig.get().runtime.choices
+    used = {kind: choices[kind] for kind in ("objective", "infiller") if kind in set(cfg.explainer)}
+    axes = {
+        "method": " ".join([choices["explainer"], *used.values()]),
+        "infiller": used.get("infiller"),
+        "objective": used.get("objective"),
+        "sparsity": cfg.objective.sparsity if "objective" in used else None,
+    }
+    return {**whole, **{f"axis/{name}": value for name, value in axes.items()}}
+
+
 def pick_device(name: str) -> torch.device:
     """A torch device; "auto" takes CUDA, then MPS, then the CPU.
 

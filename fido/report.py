@@ -47,6 +47,9 @@ class NoLog:
     def summary(self, summary: Mapping[str, Any]) -> None:
         """The run's summary, after its last image."""
 
+    def measures(self, values: Mapping[str, float]) -> None:
+        """Numbers by which runs are compared, by names such as "mean/area"."""
+
     def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:
         """The table (a CSV file) and the figures by name of an evaluation."""
 
@@ -99,7 +102,7 @@ class WandbLog(NoLog):
     ) -> None:
         super().__init__(folder, settings)
         if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
+            mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
         if mode not in ("online", "offline", "disabled"):
             raise ValueError(f"logger.mode must be auto, online, offline or disabled, got {mode!r}")
         self.max_images = max_images
@@ -153,6 +156,10 @@ class WandbLog(NoLog):
         """See `NoLog.summary`."""
         self._run.summary.update(dict(summary))
 
+    def measures(self, values: Mapping[str, float]) -> None:
+        """See `NoLog.measures`; top-level keys, because W&B sweeps optimise no others."""
+        self._run.log(dict(values))
+
     def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:
         """See `NoLog.scores`."""
         with scores.open(newline="", encoding="utf-8") as lines:
@@ -168,7 +175,7 @@ def _steps(history: Mapping[str, Tensor]) -> Iterator[dict[str, float]]:
         yield dict(zip(history, values, strict=True))
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
     """Whether W&B could log in without asking."""
     if os.environ.get("WANDB_API_KEY"):
         return True

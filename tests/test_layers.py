@@ -22,7 +22,7 @@ RANKS = [
     {"mask_fit", "training", "measures"},
     {"explainers", "metrics", "store", "plots"},
     {"runner", "integrations"},
-    {"report", "terminal", "evaluation"},
+    {"report", "terminal", "evaluation", "dashboard"},
     {"compose", "sweeps"},
     {"named_stores"},
     {"compose_metrics"},

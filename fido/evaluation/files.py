@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,16 @@ class Evaluated:
     def markdown(self) -> str:
         """All tables."""
         return (self.folder / "tables.md").read_text(encoding="utf-8")
+
+    def means(self, row: str) -> dict[str, float]:
+        """`metrics/<metric>/<column>` to the mean of one row, without the undefined ones."""
+        return {
+            f"metrics/{summary.name}/{column}": estimate.mean
+            for summary in self.summaries
+            if row in summary.rows
+            for column, estimate in summary.rows[row].estimates.items()
+            if not math.isnan(estimate.mean)
+        }
 
     def plain(self) -> dict[str, Any]:
         """The content of `summary.json`."""
