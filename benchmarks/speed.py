@@ -1,11 +1,13 @@
 """Time of one explanation against bare forward and backward passes of the same classifier.
 
-    python benchmarks/speed.py                 # a table on stdout
+    python benchmarks/speed.py                 # FIDO by infiller: a table on stdout
+    python benchmarks/speed.py --rows methods  # SP, RISE, LIME against bare forwards; calls of MP2
     python benchmarks/speed.py --json out.json # and the numbers as JSON
 
 Everything runs in one process and in turns, so that ratios hold while the machine's speed drifts;
 the median over rounds is printed. The floor is as many bare passes on as many images as the
-optimisation has steps and samples. Peak memory is that of a process of its own.
+optimisation has steps and samples (as the method asks for). Peak memory is that of a process of its
+own.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from methods import method_rows, mp2_calls
 
 from fido import weights as shipped
 from fido.atomic import write_json
@@ -85,8 +88,12 @@ def learned_infillers() -> dict[str, Infiller]:
         }
 
 
-def rows(steps: int, with_bf16: bool) -> dict[str, tuple[Callable[[], object], str]]:
-    """What is timed, each with the row that it is divided by."""
+Timed = dict[str, tuple[Callable[[], object], str, int]]
+"""Name of a row to what is run, the row that it is divided by, and how many passes that is."""
+
+
+def rows(steps: int, with_bf16: bool) -> Timed:
+    """FIDO with every infiller, and the floor."""
     classifier = efficientnet_lite(0)
     floor_name = "floor: float32, channels_last"
     nchw = "floor: float32, NCHW"
@@ -96,20 +103,23 @@ def rows(steps: int, with_bf16: bool) -> dict[str, tuple[Callable[[], object], s
         "random": RandomInfiller(),
         "local": LocalInfiller(),
     }
-    timed: dict[str, tuple[Callable[[], object], str]] = {
-        floor_name: (floor(classifier, steps), nchw),
-        nchw: (floor(efficientnet_lite(0, channels_last=False), steps), nchw),
+    timed: Timed = {
+        floor_name: (floor(classifier, steps), nchw, steps),
+        nchw: (floor(efficientnet_lite(0, channels_last=False), steps), nchw, steps),
     }
     for name, infiller in {**simple, **learned_infillers()}.items():
-        timed[f"fido, infiller={name}"] = (explanation(classifier, infiller, steps), floor_name)
+        run = explanation(classifier, infiller, steps)
+        timed[f"fido, infiller={name}"] = (run, floor_name, steps)
     timed["fido, infiller=local, 4 images a fit"] = (
         explanation(classifier, simple["local"], steps, images=4),
         "fido, infiller=local",
+        steps,
     )
     if with_bf16:
         timed["floor: bf16, channels_last"] = (
             floor(efficientnet_lite(0, precision="bf16"), steps),
             floor_name,
+            steps,
         )
     return timed
 
@@ -131,45 +141,69 @@ def peak_memory() -> float | None:
     return int(done.stdout.split()[-1]) / 1e6
 
 
+def perturbations(classifier: Classifier, passes: int) -> Timed:
+    """The methods that only ask for probabilities."""
+    (sample,) = photos(classifier, 1)
+    return {name: row for name, *row in method_rows(classifier, sample, passes)}
+
+
+def print_mp2_calls(classifier: Classifier) -> None:
+    """What MP2 asks for with an infiller that has one fill an image, and with a generative one."""
+    (sample,) = photos(classifier, 1)
+    for name, infiller in {"blur": BlurInfiller(), **learned_infillers()}.items():
+        calls = mp2_calls(classifier, sample, infiller)
+        print(f"mp2, infiller={name}: " + ", ".join(f"{n} {what}" for what, n in calls.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rows", choices=["fido", "methods"], default="fido")
+    parser.add_argument("--passes", type=int, default=104, help="forwards of a method")
     parser.add_argument("--steps", type=int, default=30, help="optimisation steps a measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-bf16", action="store_true", help="leave the bf16 floor out")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    timed = rows(arguments.steps, not arguments.no_bf16)
+    fido_rows = arguments.rows == "fido"
+    if fido_rows:
+        timed = rows(arguments.steps, not arguments.no_bf16)
+    else:
+        timed = perturbations(efficientnet_lite(0), arguments.passes)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for round_ in range(arguments.rounds + 1):
-        for name, (run, _) in timed.items():
+        for name, (run, _, _) in timed.items():
             started = time.perf_counter()
             run()
             if round_:  # the first round warms up
                 seconds[name].append(time.perf_counter() - started)
     table = []
-    for name, (_, base) in timed.items():
+    for name, (_, base, count) in timed.items():
         ratios = [a / b for a, b in zip(seconds[name], seconds[base], strict=True)]
         table.append(
             {
                 "row": name,
-                "ms_a_step": 1000 * statistics.median(seconds[name]) / arguments.steps,
+                "ms_each": 1000 * statistics.median(seconds[name]) / count,
                 "ratio": statistics.median(ratios),
                 "of": base,
                 "spread": [min(ratios), max(ratios)],
             }
         )
-    memory = peak_memory()
+    memory = peak_memory() if fido_rows else None
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()};")
-    print(f"{arguments.steps} steps x {SAMPLES} samples at 224 pixels, {arguments.rounds} rounds\n")
-    print("| row | ms a step | ratio | min to max | divided by |\n|---|---|---|---|---|")
+    each = f"step of {SAMPLES} samples" if fido_rows else "forward pass"
+    print(f"224 pixels, {arguments.rounds} rounds\n")
+    print(f"| row | ms a {each} | ratio | min to max | divided by |")
+    print("|---|---|---|---|---|")
     for line in table:
         low, high = line["spread"]
         print(
-            f"| {line['row']} | {line['ms_a_step']:.0f} | {line['ratio']:.2f} | "
+            f"| {line['row']} | {line['ms_each']:.0f} | {line['ratio']:.2f} | "
             f"{low:.2f} to {high:.2f} | {line['of']} |"
         )
     if memory is not None:
         print(f"\npeak memory of one image: {memory:.2f} GB")
+    if not fido_rows:
+        print_mp2_calls(efficientnet_lite(0))
     if arguments.json:
         write_json(arguments.json, {"rows": table, "peak_memory_gb": memory})
         print(f"written: {arguments.json}")
