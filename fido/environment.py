@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -25,11 +26,13 @@ PACKAGES = (
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
-    """Versions of Python and packages, git commit of the project, device and threads."""
+    """Versions of Python and packages, git commit of the project, machine, device and threads."""
     return {
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "host": platform.node(),
+        "pid": os.getpid(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
         "device": str(device),

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from fido.atomic import write_json
 from fido.classifiers.base import Classifier
 from fido.data.base import Entry, PhotoSource
 from fido.data.photo import UnreadableImageError
@@ -20,6 +21,7 @@ from fido.noise import ImageNoise
 from fido.plots import explanation_figure, save_figure
 from fido.records import Explanation, Sample
 from fido.region_edit import RegionEdit, edit_region
+from fido.shards import Shard
 from fido.store import ResultsStore, Row
 from fido.target import resolve_target
 
@@ -53,7 +55,7 @@ class Observer(Protocol):
 
 
 class Runner:
-    """Explains every image of a source that its store does not hold yet.
+    """Explains the images of a source, or of a share of it, that its store does not hold yet.
 
     Args:
         classifier: What is explained.
@@ -64,6 +66,7 @@ class Runner:
         images_per_fit: Images that the explainer gets at once.
         seed: Of the infiller's random numbers when the region is edited.
         observers: Who is told of results.
+        shard: Which share of the images this is; all by default.
 
     Raises:
         ValueError: If `images_per_fit` is below 1.
@@ -79,6 +82,7 @@ class Runner:
         images_per_fit: int = 1,
         seed: int = 0,
         observers: Sequence[Observer] = (),
+        shard: Shard | None = None,
     ) -> None:
         if images_per_fit < 1:
             raise ValueError(f"images_per_fit must be 1 or more, got {images_per_fit}")
@@ -90,37 +94,47 @@ class Runner:
         self.images_per_fit = images_per_fit
         self.seed = seed
         self.observers = observers
+        self.shard = shard or Shard()
 
     def run(self, source: PhotoSource) -> dict[str, Any]:
-        """Explain what is left to explain; write `scores.csv` whatever happens.
+        """Explain what is left; write `scores.csv` and `summary.json` whatever happens.
 
         Returns:
-            A summary: images by status, means of the numeric columns, cost, seconds of this run.
+            The summary: images of the store by status, how many of the source are `missing`,
+            means of the numeric columns, cost, images and seconds of this run.
 
         Raises:
             UnreadableImageError: If an image cannot be read and the source is set to stop.
         """
         entries = source.selected()
-        left = [entry for entry in entries if entry.id not in self.store]
+        share = self.shard.share(entries)
+        left = [entry for entry in share if entry.id not in self.store]
         for observer in self.observers:
-            observer.begin(len(entries) - len(left), len(left))
-        started = time.perf_counter()
+            observer.begin(len(share) - len(left), len(left))
+        started, explained = time.perf_counter(), 0
+        whole: dict[str, Any] = {}
         try:
             for samples in self._batches(source, left):
-                self._explain(samples)
+                explained += self._explain(samples)
         finally:
-            self.store.write_scores()
-        seconds = time.perf_counter() - started
-        return {
-            **summary(self.store.rows()),
-            "this_run": {"images": len(left), "seconds": round(seconds, 3)},
-        }
+            seconds = round(time.perf_counter() - started, 3)
+            selected = {entry.id for entry in entries}
+            for rows in self.store.settled_rows(selected):
+                whole = {
+                    **summary(rows),
+                    "missing": len(selected.difference(str(row["id"]) for row in rows)),
+                    "this_run": {"images": explained, "seconds": seconds},
+                }
+                self.store.write_scores(rows)
+                write_json(self.store.folder / "summary.json", whole)
+        return whole
 
     def _batches(self, source: PhotoSource, entries: Sequence[Entry]) -> Iterator[list[Sample]]:
         """Samples with their targets set, `images_per_fit` at a time."""
         batch: list[Sample] = []
         for entry in entries:
-            sample = self._sample(source, entry)
+            # Asked again: shards of another number, started meanwhile, share images with this one.
+            sample = None if entry.id in self.store else self._sample(source, entry)
             if sample is not None:
                 batch.append(sample)
             if len(batch) == self.images_per_fit:
@@ -153,7 +167,9 @@ class Runner:
         target = resolve_target(self.target, sample, logits.cpu(), self.classifier.class_names)
         return replace(sample, target=target)
 
-    def _explain(self, samples: list[Sample]) -> None:
+    def _explain(self, samples: list[Sample]) -> int:
+        """Explain, save and announce a batch; returns how many have an explanation now."""
+        explained = 0
         started = time.perf_counter()
         explanations = self.explainer.explain(samples)
         seconds = (time.perf_counter() - started) / len(samples)
@@ -171,8 +187,10 @@ class Runner:
             names = self.classifier.class_names
             save_figure(explanation_figure(sample, explanation, edit, names), figure)
             self.store.save(sample, explanation, row)
+            explained += 1
             for observer in self.observers:
                 observer.result(Result(sample, explanation, edit, row, str(figure), seconds))
+        return explained
 
     def _skip(self, row: Row) -> None:
         self.store.save_not_explained(str(row["id"]), row)
@@ -206,7 +224,10 @@ class Runner:
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Counts by status and means of the numeric columns over explained images."""
+    """Counts by status and means of the numeric columns over explained images.
+
+    A mean that is not finite, because a classifier gave no number for an edited image, is None.
+    """
     explained = [row for row in rows if row["status"] == "explained"]
     averaged = ("p_original", "p_kept", "p_removed", "area")
     means = {
@@ -217,6 +238,6 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     costs = ("forward", "backward", "infill")
     return {
         "images": dict(Counter(str(row["status"]) for row in rows)),
-        "mean": means,
+        "mean": {name: mean if math.isfinite(mean) else None for name, mean in means.items()},
         "cost": {name: sum(int(row.get(name) or 0) for row in explained) for name in costs},
     }

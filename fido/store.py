@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from fido.atomic import atomic_path, write_json, write_text
+from fido.atomic import atomic_path, create_json, write_json, write_text
 from fido.records import Explanation, Sample
 
 Row = dict[str, str | int | float | None]
@@ -31,7 +32,7 @@ class ResultsStore:
     `history/<curve>` for each curve, and what was explained: `image` in 8 bits, `boxes` where
     known. Its metadata holds the image's row, threshold and cost as JSON. So whatever looks at a
     store needs nothing but the store. Files are written to a temporary name and renamed: every
-    file is complete.
+    file is complete. Several processes may write into one store at the same time.
 
     Args:
         folder: The run's folder, made if missing.
@@ -137,14 +138,43 @@ class ResultsStore:
     def rows(self) -> list[Row]:
         """Rows of all finished and failed images, sorted by id."""
         rows = [self.row(image_id) for image_id in self]
-        for path in self.not_explained.glob("[!.]*.json"):
-            if path.stem not in self:
-                rows.append(json.loads(path.read_text(encoding="utf-8")))
+        rows += self.rows_not_explained()
         return sorted(rows, key=lambda row: str(row["id"]))
 
-    def write_scores(self) -> Path:
-        """Write `scores.csv` from the rows on disk: one line an image, finished or failed."""
-        rows = self.rows()
+    def rows_not_explained(self) -> list[Row]:
+        """Rows of the images that have no explanation, with the reasons."""
+        rows: list[Row] = []
+        for path in self.not_explained.glob("[!.]*.json"):
+            # Another process that explains the image after all removes the note.
+            with suppress(FileNotFoundError):
+                if path.stem not in self:
+                    rows.append(json.loads(path.read_text(encoding="utf-8")))
+        return rows
+
+    def settled_rows(self, selected: Collection[str]) -> Iterator[list[Row]]:
+        """All rows, for files that are made of all of them: write those for every list that comes.
+
+        Of processes that end together, one that has read fewer rows may write last. So another
+        list follows if rows have changed since this one was read and none is missing. If some are
+        missing, whoever adds them writes later. When the last process ends, the files are whole.
+
+        Args:
+            selected: Ids of all images of the run.
+        """
+        while True:
+            before = self._files()
+            yield self.rows()
+            now = self._files()
+            if now == before or not {image_id for _, image_id in now}.issuperset(selected):
+                return
+
+    def write_scores(self, rows: Iterable[Row] | None = None) -> Path:
+        """Write `scores.csv`: one line an image, finished or failed.
+
+        Args:
+            rows: None reads them.
+        """
+        rows = self.rows() if rows is None else list(rows)
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -153,6 +183,15 @@ class ResultsStore:
         path = self.folder / "scores.csv"
         write_text(path, text.getvalue())
         return path
+
+    def _files(self) -> dict[tuple[str, str], int]:
+        """Folder and image id of every file that rows are read from, to its time in ns."""
+        times: dict[tuple[str, str], int] = {}
+        for folder, suffix in ((self.explanations, "safetensors"), (self.not_explained, "json")):
+            for path in folder.glob(f"[!.]*.{suffix}"):
+                with suppress(FileNotFoundError):
+                    times[folder.name, path.stem] = path.stat().st_mtime_ns
+        return times
 
     def _path(self, image_id: str) -> Path:
         return self.explanations / f"{image_id}.safetensors"
@@ -164,8 +203,7 @@ class ResultsStore:
 
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
         path = self.folder / "settings.json"
-        if not path.is_file():
-            write_json(path, settings)
+        if create_json(path, settings):
             return
         before = dict(_flat(json.loads(path.read_text(encoding="utf-8"))))
         # Through JSON and back, so that tuples and lists compare equal.

@@ -7,7 +7,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = [
-    {"records", "scores", "noise", "atomic", "environment", "separable", "progress", "batching"},
+    {
+        "records",
+        "scores",
+        "noise",
+        "atomic",
+        "environment",
+        "separable",
+        "progress",
+        "batching",
+        "shards",
+    },
     {"kept_pixels", "push_pull", "sample_batch", "superpixels", "weights"},
     {"networks", "blur_pyramid", "smooth_mask"},
     {"classifiers", "mask", "point_mask", "objectives", "infillers", "data", "target"},

@@ -150,6 +150,9 @@ def test_a_failed_image_is_marked_and_the_rest_goes_on(tmp_path, photos):
     assert summary["images"] == {"explained": 2, "failed": 1}
     row = next(r for r in made.store.rows() if r["id"] == "dark")
     assert "not finite" in row["reason"]
+    # The region removed is dark, too: it has no probability, and JSON no word for that.
+    assert summary["mean"]["p_removed"] is None
+    assert summary["mean"]["p_kept"] > 0.5
 
 
 def test_ctrl_c_leaves_finished_images_and_their_scores(tmp_path, photos):

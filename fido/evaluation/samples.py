@@ -163,9 +163,5 @@ def check_classifier(
 
 def _statuses(store: ResultsStore) -> dict[str, int]:
     """Status to number of images; explained ones first."""
-    other = [
-        json.loads(path.read_text(encoding="utf-8"))["status"]
-        for path in store.not_explained.glob("[!.]*.json")
-        if path.stem not in store
-    ]
+    other = [str(row["status"]) for row in store.rows_not_explained()]
     return {"explained": len(store), **Counter(other)}
