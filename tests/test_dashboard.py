@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from planted import BOX, write_photo
 from wandb_offline import read_run
 
 pytest.importorskip("wandb_workspaces", reason="needs the extra `dashboard`")
 
 ROOT = Path(__file__).resolve().parents[1]
+SWEEPS = ROOT / "conf" / "wandb_sweep"
 PLANTED = (
     "classifier=custom",
     "classifier.network._target_=planted.BoxBrightness",
@@ -60,23 +64,45 @@ def write_boxed_photos(folder):
     (folder / "boxes.csv").write_text("\n".join(lines) + "\n")
 
 
+def agent_runs(folder, sweep, args, *overrides):
+    """What `wandb agent` does with one set of a sweep's parameters, by its own code, offline."""
+    from wandb.wandb_agent import Agent
+
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HYDRA", "FIDO"))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            os,
+            "environ",
+            {
+                **clean,
+                "WANDB_MODE": "offline",
+                "WANDB_SWEEP_ID": "mine",
+                "HOME": str(folder),
+                "PYTHONPATH": str(ROOT / "tests"),
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            },
+        )
+        patch.chdir(folder)
+        agent = Agent(api=None, queue=None)
+        agent._sweep_command = [*sweep["command"], *overrides]
+        command = {"type": "run", "run_id": "first", "program": str(ROOT / sweep["program"])}
+        values = {name: {"value": value} for name, value in args.items()}
+        answer = agent._process_command({**command, "args": values})
+        assert "exception" not in answer, answer
+        return agent._run_processes["first"].wait(timeout=240)
+
+
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory):
-    """An offline run of the real command with every metric that the dashboard shows."""
-    folder = tmp_path_factory.mktemp("explained")
+    """A run of the grid sweep, with every metric that the dashboard shows."""
+    folder = tmp_path_factory.mktemp("agent")
     write_boxed_photos(folder / "photos")
-    done = run(
-        folder,
-        sys.executable,
-        str(ROOT / "explain.py"),
-        "infiller=mean",
-        "objective=ssr",
-        "objective.sparsity=0.001",
-        *PLANTED,
-        "hydra.run.dir=run",
-    )
-    assert done.returncode == 0, done.stderr
-    return read_run(folder / "run")
+    sweep = yaml.safe_load((SWEEPS / "grid.yaml").read_text())
+    first = {name: options["values"][0] for name, options in sweep["parameters"].items()}
+    assert agent_runs(folder, sweep, first, *PLANTED) == 0
+    (run,) = (folder / "outputs" / "wandb_sweeps" / "mine").iterdir()
+    assert run.name.startswith("classifier.class_names=")
+    return read_run(run)
 
 
 def panels(spec):
@@ -134,13 +160,42 @@ def test_every_key_of_the_dashboard_is_logged_by_a_real_run(tmp_path, logged):
 
 
 def test_the_axes_say_what_was_run(logged):
+    assert logged["config"]["infiller"] == "mean"  # as the sweep locked it, without its settings
     axes = {k.removeprefix("axis/"): v for k, v in logged["config"].items() if "axis/" in k}
     assert axes == {
         "method": "fido ssr mean",
         "infiller": "mean",
         "objective": "ssr",
-        "sparsity": 0.001,
+        "sparsity": 0.0001,
     }
+
+
+def values_of(options):
+    return options["values"] if "values" in options else [options["min"], options["max"]]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
+def test_every_value_of_a_sweep_composes_and_its_metric_is_logged(name, logged):
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    sweep = yaml.safe_load((SWEEPS / f"{name}.yaml").read_text())
+    fixed = [word for word in sweep["command"] if not word.startswith(("${", "hydra."))]
+    longest = max(len(values_of(options)) for options in sweep["parameters"].values())
+    for i in range(longest):
+        chosen = {
+            key: {"value": values_of(options)[i % len(values_of(options))]}
+            for key, options in sweep["parameters"].items()
+        }
+        words = create_sweep_command_args({"args": chosen})["args_no_hyphens"]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            cfg = compose("explain", ["output_dir=out", *words, *fixed])
+        for key, value in chosen.items():
+            if "." in key:  # others choose an option of a group
+                assert OmegaConf.select(cfg, key) == value["value"]
+        assert cfg.explainer._target_
+    kind, *rest = sweep["metric"]["name"].split("/")
+    assert kind == "mean" or rest[0] in cfg.metrics
+    assert isinstance(logged["summary"][sweep["metric"]["name"]], int | float)
 
 
 def test_without_a_key_one_line_says_what_to_do(tmp_path):
