@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.folding import fold_batch_norms
 from fido.noise import image_seed
 from fido.training.hole_masks import HoleMask
 
@@ -56,7 +57,7 @@ class PerceptualDistance(nn.Module):
         super().__init__()
         self.register_buffer("mean", classifier.get_buffer("mean"))
         self.register_buffer("std", classifier.get_buffer("std"))
-        network: Any = classifier.network
+        network: Any = fold_batch_norms(classifier).network
         self.stem = nn.Sequential(network.conv_stem, network.bn1)
         self.stages = nn.ModuleList(network.blocks[:stages])
         self.requires_grad_(False).eval()

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.folding import fold_batch_norms
 from fido.feature_encoder import Encoded, FeatureEncoder
 from fido.infillers.base import Infiller
 from fido.mask import composite
@@ -30,7 +31,7 @@ class MaskerTraining(pl.LightningModule):
 
     Args:
         network: To be trained.
-        classifier: Frozen; its features are the network's input and its answers the loss.
+        classifier: Frozen, its batch normalisations are folded; its features are the network's input and its answers the loss.
         batches: From a step to its (n, 3, h, w) images in [0, 1].
         validation_images: (n, 3, h, w) in [0, 1], never trained on.
         references: What stands in for dropped pixels; a step has one of them, drawn at random.
@@ -74,7 +75,8 @@ class MaskerTraining(pl.LightningModule):
         self.network = network
         self.ema = copy.deepcopy(network).requires_grad_(False)
         # In a tuple: frozen networks are neither trained nor part of the checkpoint.
-        self._frozen = (FeatureEncoder(classifier, len(network.steps)), tuple(references))
+        encoder = FeatureEncoder(fold_batch_norms(classifier), len(network.steps))
+        self._frozen = (encoder, tuple(references))
         self.batches = batches
         self.validation_images = validation_images
         self.loss = loss
