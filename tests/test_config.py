@@ -23,6 +23,7 @@ BRING_YOUR_OWN = {
     "classifier/resnet50": "resnet50-0676ba61.pth",
     "classifier/alexnet": "alexnet-owt-7be5be79.pth",
     "classifier/vgg16": "vgg16-397923af.pth",
+    "classifier/places365_resnet50": "resnet50_places365.pth.tar",
     "explainer/realtime": "train_masker.py",
     "infiller/deepfill": "snap-0.data-00000-of-00001",
     "infiller/lama": "big-lama.pt",
@@ -52,7 +53,8 @@ def every(*groups):
 
 
 @pytest.mark.parametrize(
-    ("group", "leaf"), every("classifier", "infiller", "objective", "explainer", "data", "logger")
+    ("group", "leaf"),
+    every("classifier", "infiller", "objective", "explainer", "data", "logger", "compute"),
 )
 def test_every_leaf_composes_and_builds(group, leaf, monkeypatch, tmp_path):
     name = f"{group}/{leaf}"
@@ -107,6 +109,16 @@ def test_every_sweep_names_parameters_that_exist(sweep):
     for parameter, values in config.hydra.sweeper.params.items():
         assert OmegaConf.select(config, parameter) is not None, parameter
         assert len(str(values).split(",")) >= 4
+
+
+@pytest.mark.parametrize("experiment", ["generative_table3", "generative_table4"])
+def test_the_tables_with_scenes_take_places365(experiment):
+    config = explain_config(
+        f"experiment={experiment}", "data=places365", "classifier=places365_resnet50", "method=sp"
+    )
+    assert config.data._target_.endswith("Places365Validation")
+    assert (config.data.resize, config.data.only_correct) == ("squash", True)
+    assert config.classifier._target_.endswith("places365_resnet50")
 
 
 def test_experiment_paper_pins_every_published_number():

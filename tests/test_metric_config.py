@@ -62,6 +62,8 @@ def test_every_experiment_composes_for_the_script_that_it_names(experiment):
         return
     assert f"python explain.py -m experiment={experiment}" in text
     params = OmegaConf.to_container(cfg.hydra.sweeper.params)
+    # Callbacks read it before Hydra has set the configuration that ${hydra:...} looks into.
+    assert cfg.hydra.sweep.dir.startswith("outputs/")
     assert "score_sweep" in cfg.hydra.callbacks
     for method in params.get("method", "").split(","):
         assert not method or method in leaves("method"), method

@@ -1,0 +1,62 @@
+"""The Places365-Standard validation set: scenes with a label and no boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fido.data.base import Entry, PhotoSource
+
+CLASSES = 365
+_WHERE = "of the project Places365 (places2.csail.mit.edu, Places365-Standard)"
+
+
+class Places365Validation(PhotoSource):
+    """Validation JPEGs and the project's list of their labels.
+
+    Args:
+        root: Folder of the 36,500 JPEGs, `val_256` or `val_large`.
+        labels: Path of `places365_val.txt`: a line an image, file name and class index.
+        **photos: See `PhotoSource`.
+    """
+
+    def __init__(self, root: str, labels: str, **photos: Any) -> None:
+        super().__init__(**photos)
+        self.root = Path(root).expanduser()
+        self.labels = Path(labels).expanduser()
+
+    def entries(self) -> list[Entry]:
+        """See `PhotoSource.entries`; in the list's order, the images that are there."""
+        if not self.labels.is_file():
+            raise FileNotFoundError(
+                f"data.labels={self.labels}: no such file; take places365_val.txt from "
+                f"filelist_places365-standard.tar {_WHERE} and place it there"
+            )
+        if not self.root.is_dir():
+            raise FileNotFoundError(
+                f"data.root={self.root}: no such folder; unpack val_256.tar or val_large.tar "
+                f"{_WHERE} and place the folder of the JPEGs there"
+            )
+        names = {path.name for path in self.root.iterdir()}
+        found = [
+            Entry(Path(name).stem, self.root / name, label)
+            for name, label in self._listed()
+            if name in names
+        ]
+        if not found:
+            raise FileNotFoundError(f"data.root={self.root}: none of the JPEGs in {self.labels}")
+        return found
+
+    def _listed(self) -> list[tuple[str, int]]:
+        """File name and class index of every line."""
+        listed = []
+        lines = self.labels.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            words = line.split()
+            if len(words) != 2 or not words[1].isdigit() or int(words[1]) >= CLASSES:
+                raise ValueError(
+                    f"{self.labels}, line {number}: expected a file name and a class index below "
+                    f"{CLASSES}, got {line!r}"
+                )
+            listed.append((words[0].lstrip("/"), int(words[1])))
+        return listed
