@@ -28,11 +28,8 @@ def main(config: DictConfig) -> None:
         enable_progress_bar=os.isatty(1),
         _convert_="all",
     )
-    resume = checkpoint.resume_from()
     try:
-        if resume is None:  # the untrained network proposes the prefill: what is to be beaten
-            trainer.validate(module, range(1), verbose=False)
-        trainer.fit(module, range(config.steps), range(1), ckpt_path=resume, weights_only=True)
+        checkpoint.fit(trainer, module, config.steps)
     finally:
         wandb.finish()
 

@@ -31,11 +31,8 @@ def main(config: DictConfig) -> None:
         enable_progress_bar=os.isatty(1),
         _convert_="all",
     )
-    resume = checkpoint.resume_from()
     try:
-        if resume is None:  # what the untrained network does, to compare with
-            trainer.validate(module, range(1), verbose=False)
-        trainer.fit(module, range(steps), range(1), ckpt_path=resume, weights_only=True)
+        checkpoint.fit(trainer, module, steps)
     finally:
         wandb.finish()
 

@@ -17,7 +17,7 @@ from fido.atomic import atomic_path
 class TrainingCheckpoint(pl.Callback):
     """Writes `<folder>/last.ckpt` regularly, and when the training is stopped.
 
-    The same command started again goes on from there: give `resume_from()` to `Trainer.fit`.
+    The same command started again goes on from there; see `fit`.
 
     Args:
         folder: Where the files go.
@@ -41,6 +41,21 @@ class TrainingCheckpoint(pl.Callback):
     def resume_from(self) -> Path | None:
         """The checkpoint to go on from, or None at the first start."""
         return self.checkpoint if self.checkpoint.exists() else None
+
+    def fit(self, trainer: pl.Trainer, module: pl.LightningModule, steps: int) -> None:
+        """Trains up to a step, from where the last call of this folder was stopped.
+
+        The untrained network is validated first, to compare with.
+
+        Args:
+            trainer: Has this callback.
+            module: Draws its own batches; what a loader yields is not looked at.
+            steps: Optimiser steps of the whole training.
+        """
+        resume = self.resume_from()
+        if resume is None:
+            trainer.validate(module, range(1), verbose=False)
+        trainer.fit(module, range(steps), range(1), ckpt_path=resume, weights_only=True)
 
     def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Writes both files now."""

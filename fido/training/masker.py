@@ -31,7 +31,8 @@ class MaskerTraining(pl.LightningModule):
 
     Args:
         network: To be trained.
-        classifier: Frozen, its batch normalisations are folded; its features are the network's input and its answers the loss.
+        classifier: Frozen; its batch normalisations are folded. Its features are the network's
+            input and its answers the loss.
         batches: From a step to its (n, 3, h, w) images in [0, 1].
         validation_images: (n, 3, h, w) in [0, 1], never trained on.
         references: What stands in for dropped pixels; a step has one of them, drawn at random.
