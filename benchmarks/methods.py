@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from skimage.segmentation import slic
 
 from fido.classifiers.base import Classifier
 from fido.explainers.lime import Lime
@@ -94,5 +93,5 @@ def _lime_package(
         hide_color=127,
         num_samples=count,
         batch_size=BATCH,
-        segmentation_fn=lambda image: slic(image, start_label=0, **ours.slic),
+        segmentation_fn=lambda _: ours.segment(sample.image).numpy(),
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from skimage.segmentation import slic
 from sklearn.linear_model import Lasso, Ridge
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from fido.noise import ImageNoise
 from fido.perturbation import PerturbedImage
 from fido.records import Explanation, Sample
 from fido.sample_batch import SampleBatch, stack
+from fido.superpixels import superpixels as cut
 
 
 class Lime:
@@ -82,7 +82,7 @@ class Lime:
         self.classifier = classifier
         self.infiller = infiller
         self.samples = samples
-        self.slic = {"n_segments": superpixels, "compactness": compactness, "sigma": sigma}
+        self.slic: dict[str, Any] = {"segments": superpixels, "compactness": compactness, "sigma": sigma}
         self.regression = Ridge(alpha=alpha) if regression == "ridge" else Lasso(alpha=alpha)
         self.distance = distance
         self.kernel_width = kernel_width
@@ -96,7 +96,7 @@ class Lime:
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:
-        segments = self.segment(batch.image[0].cpu())
+        segments = self.segment(batch.image[0])
         present = self.subsets(batch.ids[0], int(segments.max()) + 1)
         perturbed = PerturbedImage(self.infiller, batch.image, batch.ids[0], self.seed)
         probability, image_distance = self._look(batch, present, segments, perturbed)
@@ -115,10 +115,7 @@ class Lime:
 
     def segment(self, image: Tensor) -> Tensor:
         """(3, h, w) in [0, 1] -> (h, w) superpixel indices from 0, without gaps."""
-        pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        labels = slic(pixels, start_label=0, channel_axis=-1, **self.slic)
-        _, index = np.unique(labels, return_inverse=True)
-        return torch.from_numpy(index.reshape(labels.shape)).long()
+        return cut(image, **self.slic)
 
     def subsets(self, image_id: str, count: int) -> Tensor:
         """(N, count) float64 of zeros and ones: which superpixels each row keeps."""
