@@ -82,7 +82,11 @@ class Lime:
         self.classifier = classifier
         self.infiller = infiller
         self.samples = samples
-        self.slic: dict[str, Any] = {"segments": superpixels, "compactness": compactness, "sigma": sigma}
+        self.slic: dict[str, Any] = {
+            "segments": superpixels,
+            "compactness": compactness,
+            "sigma": sigma,
+        }
         self.regression = Ridge(alpha=alpha) if regression == "ridge" else Lasso(alpha=alpha)
         self.distance = distance
         self.kernel_width = kernel_width
