@@ -1,5 +1,6 @@
 """Every leaf, method and experiment of an evaluation composes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,10 @@ import torch
 from analytic import share_classifier
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from planted import planted_sample
+from torch import Tensor
 
+from fido.compose import build
 from fido.compose_metrics import build_metrics
 from fido.metrics.base import ImageMetric
 
@@ -67,6 +71,10 @@ def test_every_experiment_composes_for_the_script_that_it_names(experiment):
     assert "score_sweep" in cfg.hydra.callbacks
     for method in params.get("method", "").split(","):
         assert not method or method in leaves("method"), method
+    values = {name: str(listed).split(",") for name, listed in params.items()}
+    for i in range(max(map(len, values.values()))):
+        job = [f"{name}={listed[i % len(listed)]}" for name, listed in values.items()]
+        assert config("explain", f"experiment={experiment}", *job).explainer._target_, job
     across = cfg.evaluation.across
     assert across is None or across in params
 
@@ -81,3 +89,17 @@ def test_every_method_is_an_explainer_with_its_infiller(method):
     assert cfg.explainer._target_
     if "_g" in method or method == "fido_ca":
         assert cfg.infiller._target_.endswith("ContextualAttentionInfiller")
+
+
+def test_every_experiment_is_in_the_table_of_artefacts():
+    table = (CONF.parent / "docs" / "experiments.md").read_text()
+    missing = [name for name in leaves("experiment") if not re.search(rf"\b{name}\b", table)]
+    assert not missing
+    named = set(re.findall(r"experiment=(\w+)", table))
+    assert named <= set(leaves("experiment"))
+    laws = set(re.findall(r"mask_laws@figures.laws=(\w+)", table))
+    assert laws == {"generative_fig1", "object"}
+    for law in laws:
+        cfg = config("evaluate_infillers", f"mask_laws@figures.laws={law}", "data.root=x")
+        for node in cfg.figures.laws.values():
+            assert isinstance(build(node).draw(planted_sample(), 1, torch.Generator()), Tensor)

@@ -12,7 +12,7 @@ from fido.classifiers.base import Classifier
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.measures.image_similarity import ms_ssim
-from fido.measures.mask_laws import ObjectBox, Pixels
+from fido.measures.mask_laws import ObjectBox, Pixels, Superpixels
 from fido.measures.object_region import BoxRegion, SegmentedRegion
 from fido.metrics.feature_removal import FeatureRemoval
 from fido.metrics.infill_probability import InfillProbability
@@ -74,6 +74,17 @@ def test_every_law_of_masks_has_columns_of_its_own():
     assert math.isnan(bare["object_probability"])
     assert bare["holes_probability"] == same["holes_probability"]
     assert [column.group for column in metric.columns] == [n for n in laws for _ in range(2)]
+
+
+def test_superpixels_are_kept_or_dropped_whole():
+    sample, generator = photo((64, 96)), torch.Generator().manual_seed(0)
+    keep = Superpixels(20, keep=0.5).draw(sample, 200, generator)
+    segment = superpixels(sample.image, 20)
+    shares = torch.stack([keep[:, 0, segment == i].float().mean(1) for i in segment.unique()], 1)
+    assert set(shares.unique().tolist()) == {0, 1}
+    assert shares.mean(0) == pytest.approx(torch.full((shares.shape[1],), 0.5), abs=0.15)
+    with pytest.raises(ValueError, match="got 0"):
+        Superpixels(0)
 
 
 def test_feature_removal_sees_the_object_go():

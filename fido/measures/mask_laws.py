@@ -17,6 +17,7 @@ from torch.nn import functional
 from fido.measures.regions import inside, pixel_boxes
 from fido.noise import image_seed
 from fido.records import Sample
+from fido.superpixels import superpixels
 
 
 class MaskLaw(Protocol):
@@ -96,6 +97,35 @@ class Cells:
         """See `MaskLaw.draw`."""
         cells = torch.rand((n, 1, self.grid, self.grid), generator=generator) < self.keep
         return functional.interpolate(cells.float(), _size(sample), mode="nearest-exact") > 0.5
+
+
+@dataclass(frozen=True)
+class Superpixels:
+    """Every superpixel of the image kept by itself, as LIME draws.
+
+    Attributes:
+        segments: How many are wanted; see `fido.superpixels.superpixels`.
+        keep: Probability of keeping, in [0, 1].
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Source: Agarwal and Nguyen 2020, section 3.4.
+    """
+
+    segments: int = 50
+    keep: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_rate(self.keep)
+        if self.segments < 1:
+            raise ValueError(f"an image has 1 or more superpixels, got {self.segments}")
+
+    def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor:
+        """See `MaskLaw.draw`."""
+        segment = superpixels(sample.image, self.segments)
+        kept = torch.rand((n, int(segment.max()) + 1), generator=generator) < self.keep
+        return kept[:, segment].unsqueeze(1)
 
 
 @dataclass(frozen=True)
