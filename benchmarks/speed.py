@@ -6,8 +6,9 @@
 
 Everything runs in one process and in turns, so that ratios hold while the machine's speed drifts;
 the median over rounds is printed. The floor is as many bare passes on as many images as the
-optimisation has steps and samples (as the method asks for). Peak memory is that of a process of its
-own.
+optimisation has steps and samples (as the method asks for), with the batch normalisations folded
+as `explain.py` does it; the last column compares with the classifier as it was loaded. Peak memory
+is that of a process of its own.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from fido import weights as shipped
 from fido.atomic import write_json
 from fido.classifiers.base import Classifier
 from fido.classifiers.efficientnet_lite import efficientnet_lite
+from fido.classifiers.folding import fold_batch_norms
 from fido.data.samples import SamplePhotos
 from fido.explainers.fido import Fido
 from fido.infillers.base import Infiller
@@ -88,15 +90,17 @@ def learned_infillers() -> dict[str, Infiller]:
         }
 
 
+LOADED = "floor: as loaded, channels_last"
+
 Timed = dict[str, tuple[Callable[[], object], str, int]]
 """Name of a row to what is run, the row that it is divided by, and how many passes that is."""
 
 
 def rows(steps: int, with_bf16: bool) -> Timed:
     """FIDO with every infiller, and the floor."""
-    classifier = efficientnet_lite(0)
-    floor_name = "floor: float32, channels_last"
-    nchw = "floor: float32, NCHW"
+    classifier = fold_batch_norms(efficientnet_lite(0))
+    floor_name = "floor: folded, channels_last"
+    nchw = "floor: as loaded, NCHW"
     simple = {
         "mean": MeanInfiller(),
         "blur": BlurInfiller(),
@@ -104,7 +108,8 @@ def rows(steps: int, with_bf16: bool) -> Timed:
         "local": LocalInfiller(),
     }
     timed: Timed = {
-        floor_name: (floor(classifier, steps), nchw, steps),
+        floor_name: (floor(classifier, steps), LOADED, steps),
+        LOADED: (floor(efficientnet_lite(0), steps), nchw, steps),
         nchw: (floor(efficientnet_lite(0, channels_last=False), steps), nchw, steps),
     }
     for name, infiller in {**simple, **learned_infillers()}.items():
@@ -116,8 +121,8 @@ def rows(steps: int, with_bf16: bool) -> Timed:
         steps,
     )
     if with_bf16:
-        timed["floor: bf16, channels_last"] = (
-            floor(efficientnet_lite(0, precision="bf16"), steps),
+        timed["floor: folded, channels_last, bf16"] = (
+            floor(fold_batch_norms(efficientnet_lite(0, precision="bf16")), steps),
             floor_name,
             steps,
         )
@@ -132,7 +137,7 @@ def peak_memory() -> float | None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import speed\n"
-        "c = speed.efficientnet_lite(0)\n"
+        "c = speed.fold_batch_norms(speed.efficientnet_lite(0))\n"
         "speed.explanation(c, speed.learned_infillers()['ca'], 5)()\n"
         "print(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1])"
     )
@@ -155,6 +160,12 @@ def print_mp2_calls(classifier: Classifier) -> None:
         print(f"mp2, infiller={name}: " + ", ".join(f"{n} {what}" for what, n in calls.items()))
 
 
+def _ratio(seconds: list[float], floor: list[float] | None) -> float | None:
+    if floor is None:
+        return None
+    return statistics.median(a / b for a, b in zip(seconds, floor, strict=True))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", choices=["fido", "methods"], default="fido")
@@ -168,7 +179,7 @@ def main() -> None:
     if fido_rows:
         timed = rows(arguments.steps, not arguments.no_bf16)
     else:
-        timed = perturbations(efficientnet_lite(0), arguments.passes)
+        timed = perturbations(fold_batch_norms(efficientnet_lite(0)), arguments.passes)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for round_ in range(arguments.rounds + 1):
         for name, (run, _, _) in timed.items():
@@ -186,24 +197,26 @@ def main() -> None:
                 "ratio": statistics.median(ratios),
                 "of": base,
                 "spread": [min(ratios), max(ratios)],
+                "of_loaded": _ratio(seconds[name], seconds.get(LOADED)),
             }
         )
     memory = peak_memory() if fido_rows else None
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()};")
     each = f"step of {SAMPLES} samples" if fido_rows else "forward pass"
     print(f"224 pixels, {arguments.rounds} rounds\n")
-    print(f"| row | ms a {each} | ratio | min to max | divided by |")
-    print("|---|---|---|---|---|")
+    print(f"| row | ms a {each} | ratio | min to max | divided by | of the classifier as loaded |")
+    print("|---|---|---|---|---|---|")
     for line in table:
         low, high = line["spread"]
         print(
             f"| {line['row']} | {line['ms_each']:.0f} | {line['ratio']:.2f} | "
-            f"{low:.2f} to {high:.2f} | {line['of']} |"
+            f"{low:.2f} to {high:.2f} | {line['of']} | "
+            + ("|" if line["of_loaded"] is None else f"{line['of_loaded']:.2f} |")
         )
     if memory is not None:
         print(f"\npeak memory of one image: {memory:.2f} GB")
     if not fido_rows:
-        print_mp2_calls(efficientnet_lite(0))
+        print_mp2_calls(fold_batch_norms(efficientnet_lite(0)))
     if arguments.json:
         write_json(arguments.json, {"rows": table, "peak_memory_gb": memory})
         print(f"written: {arguments.json}")
