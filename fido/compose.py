@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+
+from fido.shards import WHO_WORKS, shard_name
 
 SETTINGS = ("classifier", "infiller", "objective", "mask", "explainer", "target", "seed")
 
@@ -56,16 +58,19 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     return chosen
 
 
-def logged_settings(cfg: DictConfig) -> dict[str, Any]:
+def logged_settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     """The whole configuration of `explain.py`, and as `axis/<name>` what runs are compared by.
 
     The axes have names of their own because a W&B sweep locks the keys that it sets: where it
     chooses `infiller=ca`, the run's `infiller` is that word and nothing below it. What the
     explainer does not use is None.
+
+    Args:
+        cfg: The configuration.
+        choices: Config group to the chosen option.
     """
     whole = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(whole, dict)
-    choices = HydraConfig.get().runtime.choices
     used = {kind: choices[kind] for kind in ("objective", "infiller") if kind in set(cfg.explainer)}
     axes = {
         "method": " ".join([choices["explainer"], *used.values()]),
@@ -93,7 +98,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def prepare_command_line() -> None:
-    """Register the resolver that names a sweep's folders; call it before `hydra.main` runs.
+    """Register the resolvers that name folders; call it before `hydra.main` runs.
 
     The sweep's folder is named after the command line and a job's folder after those of its
     overrides that the line does not hold, the swept ones, so that the same line finds the same
@@ -105,6 +110,7 @@ def prepare_command_line() -> None:
         os.environ.setdefault("FIDO_SWEEP", folder_name(line))
         os.environ.setdefault("FIDO_SWEEP_LINE", json.dumps(line))
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+    OmegaConf.register_new_resolver("shard_name", shard_name, replace=True)
 
 
 def job_folder(overrides: Sequence[str]) -> str:
@@ -114,8 +120,12 @@ def job_folder(overrides: Sequence[str]) -> str:
 
 
 def folder_name(overrides: Sequence[str]) -> str:
-    """A readable folder name of at most 120 characters that differs where the overrides do."""
-    kept = [o for o in overrides if o not in ("-m", "--multirun") and not o.startswith("hydra.")]
+    """A readable folder name of at most 120 characters that differs where the overrides do.
+
+    Overrides that say who does the work do not count: shards of one run share its folder.
+    """
+    left_out = ("hydra.", *WHO_WORKS)
+    kept = [o for o in overrides if o not in ("-m", "--multirun") and not o.startswith(left_out)]
     full = ",".join(sorted(kept)) or "defaults"
     plain = re.sub(r"[^A-Za-z0-9=.,_-]+", "_", full)
     if plain == full and len(plain) <= 120:

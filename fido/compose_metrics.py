@@ -18,7 +18,7 @@ from fido.evaluation.files import Evaluated, write_evaluation
 from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
 from fido.evaluation.statistics import Bootstrap
 from fido.metrics.base import ImageMetric
-from fido.named_stores import groups_of, named_stores, run_name
+from fido.named_stores import groups_of, named_stores
 from fido.store import ResultsStore
 
 Progress = Callable[[int, int], None]
@@ -151,9 +151,12 @@ def score_sweep(cfg: DictConfig, folder: Path) -> Evaluated | None:
 
 
 def evaluation_of_run(
-    cfg: DictConfig, classifier: Classifier, device: torch.device, store: ResultsStore
+    cfg: DictConfig,
+    classifier: Classifier,
+    device: torch.device,
+    store: ResultsStore,
+    name: str,
 ) -> Evaluation:
-    """Score the explanations of the run that writes to a store."""
+    """Score the explanations of the run that writes to a store, by this name."""
     folder = store.folder / cfg.evaluation.name
-    name = run_name(store.folder)
     return evaluation_of_stores(cfg, classifier, device, {name: store}, {}, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml  # type: ignore[import-untyped]
 
 from fido.store import ResultsStore
-from fido.sweeps import sweep_stores
+from fido.sweeps import hydra_records, sweep_stores
 
 
 def split_folders(text: str) -> list[str]:
@@ -87,10 +87,11 @@ def named_stores(
 
 def run_name(folder: Path) -> str:
     """What a run did: the chosen explainer, with objective and infiller where it uses them."""
-    hydra, settings = folder / ".hydra" / "hydra.yaml", folder / "settings.json"
-    if not hydra.is_file() or not settings.is_file():
+    records, settings = hydra_records(folder), folder / "settings.json"
+    if not records or not settings.is_file():
         return folder.resolve().name
-    choices = yaml.safe_load(hydra.read_text(encoding="utf-8"))["hydra"]["runtime"]["choices"]
+    hydra = (records[0] / "hydra.yaml").read_text(encoding="utf-8")
+    choices = yaml.safe_load(hydra)["hydra"]["runtime"]["choices"]
     uses = json.loads(settings.read_text(encoding="utf-8"))["explainer"]
     parts = [choices["explainer"]]
     parts += [choices[kind] for kind in ("objective", "infiller") if kind in uses]

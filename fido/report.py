@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fido.atomic import write_text
 from fido.runner import Result
+from fido.shards import shard_name
 from fido.store import Row
 
 
@@ -81,11 +82,13 @@ class WandbLog(NoLog):
         mode: "online", "offline", "disabled", or "auto": what WANDB_MODE says, else online where a
             key is at hand (WANDB_API_KEY or netrc), else offline.
         entity: W&B user or team; None is the key's own.
-        group: Runs of one sweep share it.
-        name: Of the run; None lets W&B choose.
+        group: Runs of one sweep share it; None is the folder's name for shards, else no group.
+        name: Of the run; None is folder and shard for shards, else W&B chooses.
         tags: Of the run.
         max_images: Curves and figures are logged for so many images; W&B keeps at most 108 images
             a key, and our files hold them all.
+        shard: Number of this shard.
+        num_shards: Of how many.
     """
 
     def __init__(
@@ -99,6 +102,8 @@ class WandbLog(NoLog):
         name: str | None = None,
         tags: list[str] | None = None,
         max_images: int = 100,
+        shard: int = 0,
+        num_shards: int = 1,
     ) -> None:
         super().__init__(folder, settings)
         if mode == "auto":
@@ -106,6 +111,9 @@ class WandbLog(NoLog):
         if mode not in ("online", "offline", "disabled"):
             raise ValueError(f"logger.mode must be auto, online, offline or disabled, got {mode!r}")
         self.max_images = max_images
+        if num_shards != 1:
+            group = group or self.folder.name
+            name = name or f"{self.folder.name} {shard_name(shard, num_shards)}"
         self._options: dict[str, Any] = {
             "project": project,
             "mode": mode,

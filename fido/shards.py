@@ -8,6 +8,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+WHO_WORKS = ("num_shards=", "shard=", "compute=", "compute.")
+"""How overrides begin that say who does the work and change nothing in what is made."""
+
 
 @dataclass(frozen=True)
 class Shard:

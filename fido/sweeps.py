@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.plots import contact_sheet, save_figure
 from fido.records import Explanation
+from fido.shards import WHO_WORKS
 from fido.store import ResultsStore
 
 
@@ -61,9 +62,11 @@ def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:
 def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
     """The stores below a sweep's folder by the settings in which they differ from each other."""
     overrides: dict[Path, list[str]] = {}
-    for path in sorted(folder.rglob(".hydra/overrides.yaml")):
-        if (path.parent.parent / "explanations").is_dir():
-            overrides[path.parent.parent] = [str(o) for o in OmegaConf.load(path)]
+    for explanations in sorted(folder.rglob("explanations")):
+        records = hydra_records(explanations.parent)
+        if records and explanations.is_dir():
+            given = map(str, OmegaConf.load(records[0] / "overrides.yaml"))
+            overrides[explanations.parent] = [o for o in given if not o.startswith(WHO_WORKS)]
     common = set.intersection(*map(set, overrides.values())) if overrides else set()
     if len(overrides) == 1:
         common = set()
@@ -71,3 +74,8 @@ def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
         " ".join(o for o in theirs if o not in common): ResultsStore(job)
         for job, theirs in overrides.items()
     }
+
+
+def hydra_records(run: Path) -> list[Path]:
+    """Where Hydra noted how a run was started: in `.hydra`, or in a folder below it a shard."""
+    return sorted(path.parent for path in (run / ".hydra").rglob("overrides.yaml"))

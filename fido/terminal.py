@@ -23,11 +23,17 @@ class Terminal:
     Args:
         interactive: Whether to draw bars; None asks whether stdout is a terminal.
         lines: Plain progress lines printed a fit.
+        shown: Images in the table at the end.
+        title: Stands before what is printed at the beginning.
     """
 
-    def __init__(self, interactive: bool | None = None, lines: int = 5) -> None:
+    def __init__(
+        self, interactive: bool | None = None, lines: int = 5, shown: int = 20, title: str = ""
+    ) -> None:
         self.interactive = sys.stdout.isatty() if interactive is None else interactive
         self.lines = lines
+        self.shown = shown
+        self.title = title
         # A log file has no width; rich's default of 80 columns would cut the table.
         self.console = Console(width=None if self.interactive else 120, soft_wrap=False)
         self._bar = Progress(
@@ -41,6 +47,7 @@ class Terminal:
         )
         self._task: Any = None
         self._lines: list[tuple[str, ...]] = []
+        self._results = 0
         self._cost: dict[str, int] = {}
         self._figure = ""
 
@@ -69,20 +76,23 @@ class Terminal:
 
     def begin(self, done: int, to_do: int) -> None:
         """See `Observer.begin`."""
-        self.console.print(f"{done} images done, {to_do} to do")
+        title = f"{self.title}: " if self.title else ""
+        self.console.print(f"{title}{done} images done, {to_do} to do")
 
     def result(self, result: Result) -> None:
         """See `Observer.result`."""
         row = result.row
-        self._lines.append(
-            (
-                str(row["id"]),
-                str(row["target_name"]),
-                *(f"{row[name]:.3f}" for name in ("p_original", "p_kept", "p_removed")),
-                f"{float(row['area'] or 0):.1%}",
-                f"{result.seconds:.0f}",
+        self._results += 1
+        if self._results <= self.shown:
+            self._lines.append(
+                (
+                    str(row["id"]),
+                    str(row["target_name"]),
+                    *(f"{row[name]:.3f}" for name in ("p_original", "p_kept", "p_removed")),
+                    f"{float(row['area'] or 0):.1%}",
+                    f"{result.seconds:.0f}",
+                )
             )
-        )
         self._cost = result.explanation.cost
         self._figure = self._figure or result.figure
 
@@ -90,20 +100,22 @@ class Terminal:
         """See `Observer.skipped`."""
         self.console.print(f"{row['id']}: {row['status']}: {row['reason']}", style="yellow")
 
-    def close(self, folder: str, shown: int = 20) -> None:
-        """Print a table of this run's results and where the files are."""
+    def close(self, folder: str, missing: int = 0) -> None:
+        """Print a table of this run's results, images left to other shards, where the files are."""
         if self._lines:
             table = Table(
                 "image", "class", "p(class)", "region kept", "region removed", "area", "s"
             )
-            for line in self._lines[:shown]:
+            for line in self._lines:
                 table.add_row(*line)
             self.console.print(table)
-            if len(self._lines) > shown:
-                self.console.print(f"... and {len(self._lines) - shown} more in scores.csv")
+            if self._results > self.shown:
+                self.console.print(f"... and {self._results - self.shown} more in scores.csv")
             parts = [f"{rows} {name}" for name, rows in self._cost.items()]
             self.console.print(f"cost an image, in rows through the networks: {', '.join(parts)}")
             self.console.print(f"picture: {self._figure}", soft_wrap=True)
+        if missing:
+            self.console.print(f"images left to other shards: {missing}")
         self.console.print(f"results: {folder}", soft_wrap=True)
 
 

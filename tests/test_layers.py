@@ -36,6 +36,8 @@ RANKS = [
     {"compose", "sweeps"},
     {"named_stores"},
     {"compose_metrics"},
+    {"compose_run"},
+    {"compute_ray"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 MODULES = sorted((ROOT / "fido").rglob("*.py"))
