@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:
 def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
     """The stores below a sweep's folder by the settings in which they differ from each other."""
     overrides: dict[Path, list[str]] = {}
-    for explanations in sorted(folder.rglob("explanations")):
+    for explanations in sorted(folder.rglob("explanations"), key=_by_number):
         records = hydra_records(explanations.parent)
         if records and explanations.is_dir():
             given = map(str, OmegaConf.load(records[0] / "overrides.yaml"))
@@ -74,6 +75,12 @@ def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
         " ".join(o for o in theirs if o not in common): ResultsStore(job)
         for job, theirs in overrides.items()
     }
+
+
+def _by_number(path: Path) -> list[tuple[float, str]]:
+    """Sorts paths by their words, and by size where both have a number: 2e-05, 14, 112."""
+    words = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", str(path))
+    return [(float(word), "") if i % 2 else (0.0, word) for i, word in enumerate(words)]
 
 
 def hydra_records(run: Path) -> list[Path]:

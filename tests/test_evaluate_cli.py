@@ -16,6 +16,7 @@ from planted import BOX, box_region, planted_sample, write_photo
 from fido.named_stores import groups_of, named_stores, quote_stores, run_name, split_folders
 from fido.records import Explanation
 from fido.store import ResultsStore
+from fido.sweeps import sweep_stores
 
 ROOT = Path(__file__).resolve().parents[1]
 PLANTED = [
@@ -186,3 +187,19 @@ def test_sweeps_are_groups_named_by_what_differs(tmp_path):
     across = groups_of(stores, sweeps, "explainer.patch")
     assert {name: len(runs) for name, runs in across.items()} == {"sp": 2, "sp_g": 2}
     assert groups_of({"a": 1, "b": 2}, {}) == {"all": ["a", "b"]}
+
+
+def test_the_columns_of_a_sweep_stand_in_the_order_of_their_numbers(tmp_path):
+    for setting, values in {
+        "sparsity": ["0.002", "2e-05", "0.0005"],
+        "grid": ["112", "14"],
+    }.items():
+        for value in values:
+            line = f"{setting}={value}"
+            hydra_run(tmp_path / setting / line, box_region().float(), overrides=[line])
+    assert list(sweep_stores(tmp_path / "sparsity")) == [
+        "sparsity=2e-05",
+        "sparsity=0.0005",
+        "sparsity=0.002",
+    ]
+    assert list(sweep_stores(tmp_path / "grid")) == ["grid=14", "grid=112"]
