@@ -7,7 +7,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from fido.atomic import write_json
-from fido.compose import build, pick_device, plain_errors, prepare_command_line
+from fido.compose import build, build_classifier, pick_device, plain_errors, prepare_command_line
 from fido.compose_metrics import evaluation_of_photos, evaluation_of_stores, finish
 from fido.environment import describe_environment
 from fido.evaluation.terminal import ScoreProgress, print_scores
@@ -23,7 +23,7 @@ def main(cfg: DictConfig) -> None:
         device = pick_device(cfg.device)
         folder, progress = Path(cfg.output_dir), ScoreProgress()
         write_json(folder / "env.json", describe_environment(device))
-        classifier = build(cfg.classifier).to(device)
+        classifier = build_classifier(cfg.classifier, device)
         if cfg.store is None:
             evaluation = evaluation_of_photos(cfg, classifier, device, folder, progress)
         else:

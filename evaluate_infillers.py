@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido import weights
 from fido.atomic import write_json
-from fido.compose import build, pick_device, plain_errors, prepare_command_line
+from fido.compose import build, build_classifier, pick_device, plain_errors, prepare_command_line
 from fido.compose_metrics import evaluation_of_photos, finish
 from fido.environment import describe_environment
 from fido.evaluation.infillers import write_infillers
@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> None:
                 with open_dict(cfg.graded):
                     del cfg.graded[name]
         write_json(folder / "env.json", describe_environment(device))
-        classifier = build(cfg.classifier).to(device)
+        classifier = build_classifier(cfg.classifier, device)
         evaluation = evaluation_of_photos(cfg, classifier, device, folder, ScoreProgress())
         settings = OmegaConf.to_container(cfg, resolve=True)
         with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:

@@ -18,6 +18,8 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fido.classifiers.base import Classifier
+from fido.classifiers.folding import fold_batch_norms
 from fido.shards import WHO_WORKS, shard_name
 
 SETTINGS = ("classifier", "infiller", "objective", "mask", "explainer", "target", "seed")
@@ -43,6 +45,16 @@ def build(node: DictConfig, **shared: Any) -> Any:
         if isinstance(error.__cause__, ValueError | OSError | ImportError):
             raise error.__cause__ from None
         raise
+
+
+def build_classifier(node: DictConfig, device: torch.device) -> Classifier:
+    """The run's classifier, its batch normalisations folded, on the device.
+
+    Folding happens before the move, so that the weights, and with them the keys of scores on disk,
+    are the same for every device.
+    """
+    classifier: Classifier = build(node)
+    return fold_batch_norms(classifier).to(device)
 
 
 def settings_of(cfg: DictConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from fido.classifiers.base import Classifier
-from fido.compose import build, pick_device
+from fido.compose import build, build_classifier, pick_device
 from fido.evaluation.evaluate import Contenders, Evaluation
 from fido.evaluation.files import Evaluated, write_evaluation
 from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
@@ -142,7 +142,7 @@ def score_sweep(cfg: DictConfig, folder: Path) -> Evaluated | None:
         return None
     stores, sweeps = named_stores([str(folder)])
     device = pick_device(cfg.device)
-    classifier = build(cfg.classifier).to(device)
+    classifier = build_classifier(cfg.classifier, device)
     out = folder / cfg.evaluation.name
     evaluation = evaluation_of_stores(cfg, classifier, device, stores, sweeps, out)
     evaluated = finish(cfg, evaluation, out)

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fido.atomic import write_json
-from fido.compose import build, logged_settings, pick_device, settings_of
+from fido.compose import build, build_classifier, logged_settings, pick_device, settings_of
 from fido.compose_metrics import evaluation_of_run, finish
 from fido.environment import describe_environment
 from fido.evaluation.evaluate import ScoreAsItGoes
@@ -52,7 +52,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     store = ResultsStore(cfg.output_dir, settings_of(cfg))
     _write_environment(store.folder, shard, describe_environment(device))
     terminal, settings = Terminal(title=shard.name), logged_settings(cfg, choices)
-    classifier = build(cfg.classifier).to(device)
+    classifier = build_classifier(cfg.classifier, device)
     shared = {
         "classifier": classifier,
         "infiller": build(cfg.infiller).to(device),
