@@ -73,7 +73,7 @@ def test_the_full_network_is_the_papers():
 def test_the_light_network_is_light():
     net = configured("light")
     assert sum(p.numel() for p in net.parameters()) < 6e6
-    assert net.latent_shape(112, 112) == (64, 14, 14)
+    assert net.latent_shape(224, 224) == (64, 14, 14)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -185,7 +185,7 @@ def test_the_configuration_builds_it():
     with initialize_config_dir(CONF, version_base=None):
         config = compose("infiller/vae", overrides=["infiller.weights=null"]).infiller
     infiller = instantiate(config, _convert_="all")
-    # Untrained it is the prefill at half resolution, so an image of one colour is filled with it.
+    # Untrained it is the prefill, so an image of one colour is filled with it.
     image = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1).expand(1, 3, 224, 224)
     keep = cells(1, 224, 224)
     assert torch.allclose(infiller.infill(image, keep), image, atol=1e-5)

@@ -91,22 +91,24 @@ def test_likelihood_and_divergence_are_those_of_torch():
     )
 
 
-def test_at_full_resolution_the_loss_is_the_papers():
-    trained = module(kl_weight=0.3)
+def test_at_full_resolution_the_loss_is_the_papers_and_the_absolute_errors():
+    trained = module(kl_weight=0.3, l1_weight=2.0)
     torch.nn.init.normal_(trained.network.predict.weight, std=0.1)
     image, keep = stripes(3, 0), (torch.rand(3, 1, 32, 32) < 0.6).float()
     noise = torch.randn(3, *trained.network.latent_shape(32, 32))
     told = trained.network.complete(image, keep, noise)
-    nll, dropped = 0.0, 0
+    nll, l1, dropped = 0.0, 0.0, 0
     for row, y, x in (keep[:, 0] == 0).nonzero().tolist():
         dropped += 3
         for colour in range(3):
             place = (row, colour, y, x)
             spread = told.log_variance[place]
             nll += 0.5 * (spread + (image[place] - told.mean[place]) ** 2 / spread.exp())
+            l1 += (image[place] - told.mean[place]).abs()
     kl = standard_kl(told.latent_mean, told.latent_log_variance).sum()
     terms = trained.loss_terms(image, keep, noise, (1 - keep).sum())
-    torch.testing.assert_close(terms["loss"], (nll + 0.3 * kl) / dropped, rtol=1e-4, atol=1e-5)
+    loss = nll + 0.3 * kl + 2.0 * l1
+    torch.testing.assert_close(terms["loss"], loss / dropped, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(terms["nll"], nll / dropped, rtol=1e-4, atol=1e-5)
 
 
@@ -179,7 +181,7 @@ def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
 
 
 def test_bad_settings_are_named():
-    for option, value in [("shrink", 0), ("kl_weight", -1.0)]:
+    for option, value in [("shrink", 0), ("kl_weight", -1.0), ("l1_weight", -1.0)]:
         with pytest.raises(ValueError, match=rf"training\.{option}"):
             module(**{option: value})
 

@@ -42,7 +42,7 @@ class VaeInfiller(Infiller):
         network: InpaintingVAE,
         weights: str | Path | None = "vae",
         latent: Literal["mean", "sample"] = "mean",
-        shrink: float = 2,
+        shrink: float = 1,
         precision: Literal["float32", "bf16"] = "float32",
         max_batch: int | None = 32,
     ) -> None:
@@ -77,18 +77,20 @@ class VaeInfiller(Infiller):
         repeats = self.repeats(image, keep)
         rows = per_mask(image, repeats)
         size = (image.shape[-2], image.shape[-1])
-        resolution = max(8, 8 * round(min(size) / self.shrink / 8)) if self.shrink > 1 else None
+        stride = self.network.stride
+        whole = max(1, round(min(size) / self.shrink / stride))
+        resolution = stride * whole if self.shrink > 1 else None
         if not self.needs_noise:
-            return fill_at(self._mean, rows, keep, resolution, self.max_batch)
+            return fill_at(self._mean, rows, keep, resolution, self.max_batch, multiple=stride)
         if noise is None:
             raise ValueError("VaeInfiller.infill with latent=sample needs the images' noise")
-        shape = self.network.latent_shape(*working_size(size, resolution))
+        shape = self.network.latent_shape(*working_size(size, resolution, multiple=stride))
         draws = iter(torch.split(noise.normal(repeats, *shape), self.max_batch or len(rows)))
 
         def sample(image: Tensor, keep: Tensor) -> Tensor:
             return self._mean(image, keep, next(draws))
 
-        return fill_at(sample, rows, keep, resolution, self.max_batch)
+        return fill_at(sample, rows, keep, resolution, self.max_batch, multiple=stride)
 
     def _mean(self, image: Tensor, keep: Tensor, noise: Tensor | None = None) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

@@ -31,8 +31,9 @@ def standard_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 class VaeTraining(InfillerTraining):
     """Trains an `InpaintingVAE` to predict what masks of a given law drop.
 
-    loss = [sum of the Gaussian NLL of dropped values + kl_weight * sum of the latents' KL] /
-    number of dropped values, all sums over the batch. The image and mask are brought to the
+    loss = [sum of the Gaussian NLL of dropped values + kl_weight * sum of the latents' KL +
+    l1_weight * sum of absolute errors of the mean] / number of dropped values, all sums over the
+    batch. The image and mask are brought to the
     network's resolution first: it sees averages of the kept pixels of every cell, and has to say
     the average of the dropped ones, counted by their number. At full resolution these are the
     pixels themselves, and the loss is the paper's but for the divisor.
@@ -42,6 +43,9 @@ class VaeTraining(InfillerTraining):
         shrink: Side in pixels of the cells; 1 lets the network work at the images' resolution.
         kl_weight: Weight of the KL sum beside the NLL sum. The paper's code divides the KL by the
             number of training images and the NLL by the batch: 1.6e-6 to 2e-5.
+        l1_weight: Weight of the absolute errors in [0, 1] units beside the NLL; 0 in the paper.
+            The likelihood alone weighs errors by the predicted precision, so that flat regions
+            lead and large holes, where much is to be learned, hardly count.
         **training: See `InfillerTraining`.
 
     Source: Chang et al. 2019, appendix (VAE); Kingma & Welling 2014.
@@ -52,17 +56,20 @@ class VaeTraining(InfillerTraining):
     def __init__(
         self,
         network: InpaintingVAE,
-        shrink: int = 2,
+        shrink: int = 1,
         kl_weight: float = 2e-5,
+        l1_weight: float = 0.0,
         **training: Any,
     ) -> None:
         super().__init__(network, **training)
         if shrink < 1:
             raise ValueError(f"training.shrink must be 1 or more, got {shrink}")
-        if kl_weight < 0:
-            raise ValueError(f"training.kl_weight must be 0 or more, got {kl_weight}")
+        for name, weight in (("kl_weight", kl_weight), ("l1_weight", l1_weight)):
+            if weight < 0:
+                raise ValueError(f"training.{name} must be 0 or more, got {weight}")
         self.shrink = shrink
         self.kl_weight = kl_weight
+        self.l1_weight = l1_weight
 
     def gradients(self, image: Tensor, keep: Tensor, step: int) -> list[Tensor]:
         """See `InfillerTraining.gradients`; also logs the terms of the loss."""
@@ -108,11 +115,12 @@ class VaeTraining(InfillerTraining):
         told = self.network.complete(shown, kept, noise)
         nll = (weight * gaussian_nll(wanted, told.mean, told.log_variance)).sum()
         kl = standard_kl(told.latent_mean, told.latent_log_variance).sum() / (3 * total)
+        l1 = (weight * (wanted - told.mean).abs()).sum()
         return {
-            "loss": nll + self.kl_weight * kl,
+            "loss": nll + self.kl_weight * kl + self.l1_weight * l1,
             "nll": nll,
             "kl": kl,
-            "hole_l1": (weight * (wanted - told.mean).abs()).sum(),
+            "hole_l1": l1,
         }
 
     def shrunk(self, image: Tensor) -> tuple[int, int]:
@@ -121,7 +129,8 @@ class VaeTraining(InfillerTraining):
 
     def fill(self, image: Tensor, keep: Tensor) -> Tensor:
         """(n, 3, h, w) predictive mean of the averaged weights, at the images' resolution."""
-        return fill_at(self.ema, image, keep, min(image.shape[-2:]) // self.shrink)
+        resolution = min(image.shape[-2:]) // self.shrink
+        return fill_at(self.ema, image, keep, resolution, multiple=self.network.stride)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the average of the weights; statistics of normalisation layers are copied."""
