@@ -19,10 +19,15 @@ NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; renamed to `path` on success, removed on failure.
 
-    The temporary name keeps the suffix of `path`, because image writers look at it.
+    The temporary name keeps the suffix of `path`, because image writers look at it. The file may be
+    read by whom the process lets read its files: some writers (safetensors) would have it for the
+    owner alone.
     """
     with _temporary(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
 
 

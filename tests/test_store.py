@@ -1,6 +1,7 @@
 import csv
 import errno
 import json
+import os
 
 import pytest
 import torch
@@ -110,3 +111,15 @@ def test_atomic_files_replace_whole_or_stay_as_they_were(tmp_path):
         atomic.write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]
+
+
+def test_files_may_be_read_by_whom_the_process_lets_read(tmp_path):
+    before = os.umask(0o022)
+    try:
+        store, sample = ResultsStore(tmp_path), planted_sample()
+        store.save(sample, explanation(sample.id), row(sample.id))
+    finally:
+        os.umask(before)
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert files
+    assert {p.stat().st_mode & 0o777 for p in files} == {0o644}
