@@ -73,6 +73,19 @@ def test_the_default_classifier_says_the_same():
     torch.testing.assert_close(folded(image), plain(image), rtol=0, atol=1e-4)
 
 
+def test_a_classifier_of_less_precision_is_folded_too():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), used(nn.BatchNorm2d(5)), nn.ReLU(), Pool())
+    classifier = fold_batch_norms(Classifier(network, size=8, precision="bf16"))
+    assert not norms(classifier)
+    assert classifier.precision == "bf16"
+
+
+class Pool(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
 class Twice(nn.Module):
     """The output of the convolution is also used without its normalisation."""
 
