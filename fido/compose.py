@@ -88,7 +88,7 @@ def logged_settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, An
         "method": " ".join([choices["explainer"], *used.values()]),
         "infiller": used.get("infiller"),
         "objective": used.get("objective"),
-        "sparsity": cfg.objective.sparsity if "objective" in used else None,
+        "sparsity": cfg.explainer.objective.sparsity if "objective" in used else None,
     }
     return {**whole, **{f"axis/{name}": value for name, value in axes.items()}}
 

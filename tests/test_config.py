@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from planted import planted_classifier, planted_sample
 
-from fido.compose import build, settings_of
+from fido.compose import build, logged_settings, settings_of
 from fido.infillers.base import Infiller
 from fido.infillers.mean import MeanInfiller
 from fido.objectives import Objective
@@ -119,6 +119,15 @@ def test_the_tables_with_scenes_take_places365(experiment):
     assert config.data._target_.endswith("Places365Validation")
     assert (config.data.resize, config.data.only_correct) == ("squash", True)
     assert config.classifier._target_.endswith("places365_resnet50")
+
+
+def test_runs_are_compared_by_what_their_explainer_uses():
+    choices = {"infiller": "blur", "objective": "ssr"}
+    bbmp = logged_settings(explain_config("method=bbmp_blur"), {**choices, "explainer": "bbmp"})
+    assert bbmp["objective"]["sparsity"] != bbmp["explainer"]["objective"]["sparsity"]
+    assert bbmp["axis/sparsity"] == bbmp["explainer"]["objective"]["sparsity"]
+    rise = logged_settings(explain_config("explainer=rise"), {**choices, "explainer": "rise"})
+    assert (rise["axis/method"], rise["axis/sparsity"]) == ("rise blur", None)
 
 
 def test_experiment_paper_pins_every_published_number():
