@@ -5,7 +5,6 @@ from pathlib import Path
 import hydra
 import wandb
 from omegaconf import DictConfig, OmegaConf
-from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
 from fido.atomic import write_json
 from fido.compose import plain_errors
@@ -17,8 +16,10 @@ def main(cfg: DictConfig) -> None:
     """Write the view's specification and, unless save=false, save the view to W&B."""
     with plain_errors():
         try:
+            from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+
             from fido.dashboard import build_workspace, specification
-        except ModuleNotFoundError as error:
+        except ImportError as error:  # also of a wandb that is older than the extra's
             raise ImportError(f"{error}: pip install 'fido[dashboard]'") from error
         if cfg.save and not has_key():
             raise ValueError(
