@@ -128,7 +128,7 @@ class Ray:
                 name = shard_name(index, len(shards)) or "the run"
                 words = (
                     f"{name}: its worker died too often (compute.max_retries={self.max_retries}); "
-                    "the same line goes on where it stopped"
+                    "started again in its folder (hydra.run.dir=DIR) it goes on where it stopped"
                 )
                 failed.append((ChildProcessError(words), error))
         if failed:
