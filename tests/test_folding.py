@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import timm
 import torch
@@ -84,6 +86,23 @@ def test_a_classifier_of_less_precision_is_folded_too():
 class Pool(nn.Module):
     def forward(self, x):
         return x.mean((2, 3))
+
+
+class Locked(nn.Module):
+    """Cannot be copied, like what wraps another library's session."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def forward(self, x):
+        return x.mean((2, 3))
+
+
+def test_a_network_with_nothing_to_fold_need_not_be_copied():
+    classifier = Classifier(Locked(), size=8)
+    network = classifier.network
+    assert fold_batch_norms(classifier).network is network
 
 
 class Twice(nn.Module):

@@ -45,12 +45,15 @@ def fold_batch_norms(classifier: Classifier) -> Classifier:
 
 
 def _fold(classifier: Classifier, image: Tensor) -> None:
+    pairs = _pairs(classifier, image)
+    if not pairs:  # nor is there need of a copy, which some networks do not allow
+        return
     whole = classifier.network
     before = classifier(image)
+    names = {module: name for name, module in whole.named_modules()}
     network = copy.deepcopy(whole)
     classifier.network = network
-    names = {module: name for name, module in network.named_modules()}
-    for convolution, norm in _pairs(classifier, image):
+    for convolution, norm in pairs:
         _replace(network, names[convolution], fuse_conv_bn_eval(convolution, norm))
         _replace(network, names[norm], _activation(norm))
     network.requires_grad_(False).to(memory_format=classifier.memory_format)
