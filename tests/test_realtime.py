@@ -120,13 +120,14 @@ def test_hinge_loss_by_hand_and_with_roles_swapped():
     target = torch.tensor([0, 0])
     assert lead(kept, target).tolist() == [2.0, 2.0]
     terms = HingeLoss()(keep, kept, dropped, target, torch.tensor([True, False]))
-    # Real: kept leads by 2 > 1, dropped is 2 behind where 5 are wanted. Fake: the reverse.
-    assert float(terms["preserve"]) == pytest.approx((0 + 7) / 2)
+    # Real: kept leads by 2 > 1, dropped is 2 behind where 5 are wanted. For a class that is not
+    # there, kept should be 1 behind and dropped 1 ahead.
+    assert float(terms["preserve"]) == pytest.approx((0 + 3) / 2)
     assert float(terms["destroy"]) == pytest.approx((3 + 3) / 2)
     assert float(terms["area"]) == pytest.approx(0.2505**0.3)
     variation = 0.3 * 8 * 0.25**2 / 2
     assert float(terms["variation"]) == pytest.approx(variation)
-    loss = 3 + 0.3 * 3.5 + 8 * 0.2505**0.3 + 0.005 * variation
+    loss = 3 + 0.3 * 1.5 + 8 * 0.2505**0.3 + 0.005 * variation
     assert float(terms["loss"]) == pytest.approx(loss)
 
 
@@ -263,12 +264,27 @@ def test_what_is_not_seen_is_random_by_step_and_never_the_seen_class(classifier)
     module = training(classifier, fake_share=0.5)
     logits = torch.zeros(200, 10)
     logits[:, 3] = 1
-    target, real = module.classes(logits, "7")
+    target, seen, real = module.classes(logits, "7")
+    assert (seen == 3).all()
     assert torch.equal(target == 3, real)
     assert 60 < int(real.sum()) < 140
     assert set(target.tolist()) == set(range(10))
     assert torch.equal(module.classes(logits, "7")[0], target)
     assert not torch.equal(module.classes(logits, "8")[0], target)
+
+
+def test_the_loss_hears_of_the_class_that_is_there(classifier):
+    heard = []
+
+    def loss(keep, kept, dropped, target, real):
+        heard.extend([target, real])
+        return {"loss": keep.sum()}
+
+    images = pictures(6)
+    training(classifier, loss=loss, fake_share=0.5).terms(images, "3")
+    target, real = heard
+    assert torch.equal(target, classifier(images).argmax(1))
+    assert 0 < int(real.sum()) < 6
 
 
 def test_validation_says_what_masks_do(classifier):

@@ -133,19 +133,19 @@ class MaskerTraining(pl.LightningModule):
     def terms(self, image: Tensor, purpose: str) -> dict[str, Tensor]:
         """The loss's terms for (n, 3, h, w) images in [0, 1], random by (seed, purpose) alone."""
         encoded = self.encoder(image)
-        target, real = self.classes(encoded.logits, purpose)
+        target, seen, real = self.classes(encoded.logits, purpose)
         keep = self.draw(self.network, encoded, target)
         kept, dropped = self.answers(image, keep, purpose)
-        return self.loss(keep, kept, dropped, target, real)
+        return self.loss(keep, kept, dropped, seen, real)
 
-    def classes(self, logits: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
-        """(n,) classes to draw masks for, and (n,) whether the classifier sees them."""
+    def classes(self, logits: Tensor, purpose: str) -> tuple[Tensor, Tensor, Tensor]:
+        """(n,) classes to draw masks for, those that the classifier sees, whether they agree."""
         n, classes = logits.shape
         generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "classes"))
         real = (torch.rand(n, generator=generator) >= self.fake_share).to(logits.device)
         away = torch.randint(1, classes, (n,), generator=generator).to(logits.device)
         seen = logits.argmax(1)
-        return torch.where(real, seen, (seen + away) % classes), real
+        return torch.where(real, seen, (seen + away) % classes), seen, real
 
     def draw(self, network: MaskingUNet, encoded: Encoded, target: Tensor) -> Tensor:
         """(n, 1, h / 4, w / 4) masks."""

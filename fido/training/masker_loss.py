@@ -22,8 +22,8 @@ class MaskerLoss(Protocol):
             keep: (n, 1, h, w) masks in [0, 1] at the network's resolution; 1 keeps.
             kept: (n, classes) logits of the images of which the mask's region is left.
             dropped: (n, classes) logits of the images of which it is gone.
-            target: (n,) the classes that the masks were drawn for.
-            real: (n,) bool; False for a class that the image does not show.
+            target: (n,) the classes that the images show.
+            real: (n,) bool; False where the mask was drawn for a class that is not there.
         """
         ...
 
@@ -62,7 +62,8 @@ class HingeLoss:
     """destroy + preserve weight * preserve + area weight * area + TV weight * variation.
 
     area = mean of (keep + 0.0005)^0.3, which presses small values to 0; variation is halved and has
-    0.3 of the border. For a class that the image does not show, kept and dropped image swap roles.
+    0.3 of the border. Where a mask was drawn for a class that is not there, kept and dropped image
+    swap roles: nothing should be in it, so that the class that *is* there stays when it is dropped.
 
     Args:
         preserve: Weight of the hinge on the kept image (margin 1 logit).
@@ -84,7 +85,7 @@ class HingeLoss:
     ) -> dict[str, Tensor]:
         """See `MaskerLoss`."""
         preserve = torch.where(
-            real, hinge_to_class(kept, target, 1.0), hinge_from_class(kept, target, 5.0)
+            real, hinge_to_class(kept, target, 1.0), hinge_from_class(kept, target, 1.0)
         ).mean()
         destroy = torch.where(
             real, hinge_from_class(dropped, target, 5.0), hinge_to_class(dropped, target, 1.0)
@@ -104,8 +105,8 @@ class HingeLoss:
 class PaperLoss:
     """`l1 TV + l2 mean(keep) - log p_c(kept) + l3 p_c(dropped)^l4`.
 
-    The probabilities count only for classes that the image shows; for others the mask is to be
-    empty.
+    The probabilities count only where the mask was drawn for the class that the image shows;
+    elsewhere it is to be empty.
 
     Args:
         total_variation: l1, of a mean over the cells of the mask.
