@@ -24,7 +24,6 @@ BRING_YOUR_OWN = {
     "classifier/alexnet": "alexnet-owt-7be5be79.pth",
     "classifier/vgg16": "vgg16-397923af.pth",
     "classifier/places365_resnet50": "resnet50_places365.pth.tar",
-    "explainer/realtime": "train_masker.py",
     "infiller/deepfill": "snap-0.data-00000-of-00001",
     "infiller/lama": "big-lama.pt",
     "infiller/diffusers": "model_index.json",
