@@ -66,7 +66,7 @@ def floor(classifier: Classifier, steps: int) -> Callable[[], object]:
 
 
 def explanation(
-    classifier: Classifier, infiller: Infiller, steps: int, images: int = 1, grid: int = 28
+    classifier: Classifier, infiller: Infiller, steps: int, images: int = 1, grid: int = 14
 ) -> Callable[[], object]:
     samples = photos(classifier, images)
     fido = Fido(
