@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.atomic import write_json
 from fido.compose import plain_errors
-from fido.report import has_key
+from fido.wandb_key import has_key
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="dashboard")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import netrc
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from fido.atomic import write_text
 from fido.runner import Result
 from fido.shards import shard_name
 from fido.store import Row
+from fido.wandb_key import has_key
 
 
 class NoLog:
@@ -181,13 +181,3 @@ def _steps(history: Mapping[str, Tensor]) -> Iterator[dict[str, float]]:
     """The values of all curves, step by step."""
     for values in zip(*(curve.tolist() for curve in history.values()), strict=True):
         yield dict(zip(history, values, strict=True))
-
-
-def has_key() -> bool:
-    """Whether W&B could log in without asking."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False

@@ -17,6 +17,7 @@ RANKS = [
         "progress",
         "batching",
         "shards",
+        "wandb_key",
     },
     {"kept_pixels", "push_pull", "sample_batch", "superpixels", "weights"},
     {"networks", "blur_pyramid", "smooth_mask"},

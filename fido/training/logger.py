@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import netrc
 import os
 from typing import Any
 
 from pytorch_lightning.loggers import WandbLogger
 
-
-def wandb_has_key() -> bool:
-    """Whether W&B could log in without asking."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False
+from fido.wandb_key import has_key
 
 
 def wandb_logger(save_dir: str, mode: str = "auto", **options: Any) -> WandbLogger:
@@ -32,7 +23,7 @@ def wandb_logger(save_dir: str, mode: str = "auto", **options: Any) -> WandbLogg
         ValueError: If the mode is none of these.
     """
     if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if wandb_has_key() else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
     if mode not in ("online", "offline", "disabled"):
         raise ValueError(
             f"train_logger.mode must be auto, online, offline or disabled, got {mode!r}"
