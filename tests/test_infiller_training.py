@@ -14,9 +14,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fido.networks.contextual_attention import ContextualAttentionNet, push_pull
+from fido.training.averaged import warmup_cosine
 from fido.training.checkpoint import TrainingCheckpoint
-from fido.training.contextual_attention import InfillerTraining, hole_l1, warmup_cosine
 from fido.training.hole_masks import BernoulliCells
+from fido.training.infiller import InfillerTraining, hole_l1
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,8 +15,8 @@ from fido.infillers.vae import VaeInfiller
 from fido.networks.inpainting_vae import InpaintingVAE, bounded
 from fido.noise import ImageNoise
 from fido.push_pull import push_pull
-from fido.training.contextual_attention import hole_l1
 from fido.training.hole_masks import BernoulliCells
+from fido.training.infiller import hole_l1
 
 CONF = str(Path(__file__).parents[1] / "conf")
 STYLES = {

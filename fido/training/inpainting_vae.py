@@ -12,7 +12,7 @@ from torch.nn import functional
 from fido.kept_pixels import fill_at, resize_kept
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.noise import image_seed
-from fido.training.contextual_attention import InfillerTraining
+from fido.training.infiller import InfillerTraining
 
 
 def gaussian_nll(wanted: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -137,8 +137,3 @@ class VaeTraining(InfillerTraining):
         super().on_train_batch_end(outputs, batch, batch_idx)
         for average, newest in zip(self.ema.buffers(), self.network.buffers(), strict=True):
             average.copy_(newest)
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Hole L1 of the averaged weights for every law, always on the same images and masks."""
-        for name, value in self.evaluate(self.fill).items():
-            self.log(f"val/{name}", value, batch_size=1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,11 +16,11 @@ from fido.infillers.base import Infiller
 from fido.mask import composite
 from fido.networks.masking_unet import MaskingUNet
 from fido.noise import ImageNoise, image_seed
-from fido.training.contextual_attention import warmup_cosine
+from fido.training.averaged import AveragedTraining
 from fido.training.masker_loss import MaskerLoss, lead
 
 
-class MaskerTraining(pl.LightningModule):
+class MaskerTraining(AveragedTraining):
     """Trains a `MaskingUNet` to draw the region that a class hangs on.
 
     The classes are the classifier's first choices, and for a share of the images another one at
@@ -52,6 +50,9 @@ class MaskerTraining(pl.LightningModule):
     Source: Dabkowski & Gal 2017.
     """
 
+    network: MaskingUNet
+    ema: MaskingUNet
+
     def __init__(
         self,
         network: MaskingUNet,
@@ -68,25 +69,20 @@ class MaskerTraining(pl.LightningModule):
         ema_decay: float = 0.998,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            network, steps, learning_rate, weight_decay, (0.9, 0.999), warmup, ema_decay
+        )
         if not 0 <= fake_share < 1:
             raise ValueError(f"training.fake_share must lie in [0, 1), got {fake_share}")
         if not references:
             raise ValueError("training.references must name at least one infiller")
-        self.network = network
-        self.ema = copy.deepcopy(network).requires_grad_(False)
         # In a tuple: frozen networks are neither trained nor part of the checkpoint.
         encoder = FeatureEncoder(fold_batch_norms(classifier), len(network.steps))
         self._frozen = (encoder, tuple(references))
         self.batches = batches
         self.validation_images = validation_images
         self.loss = loss
-        self.steps = steps
         self.fake_share = fake_share
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.ema_decay = ema_decay
         self.seed = seed
 
     @property
@@ -98,19 +94,6 @@ class MaskerTraining(pl.LightningModule):
     def references(self) -> Sequence[Infiller]:
         """What stands in for dropped pixels."""
         return self._frozen[1]
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a learning rate that depends on the step only."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, self.warmup, self.steps)
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
 
     def on_fit_start(self) -> None:
         """Brings the frozen networks to the device of the trained one."""
@@ -166,12 +149,6 @@ class MaskerTraining(pl.LightningModule):
         rows = torch.cat([composite(image, full, fill), composite(image, 1 - full, fill)])
         kept, dropped = self.encoder.classifier(rows).chunk(2)
         return kept, dropped
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Moves the average; a short memory at first, when the weights change fast."""
-        decay = min(self.ema_decay, (1 + self.global_step) / (10 + self.global_step))
-        averages = [p.data for p in self.ema.parameters()]
-        torch._foreach_lerp_(averages, [p.data for p in self.network.parameters()], 1 - decay)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Of the averaged weights, for the classifier's first choices: area and leads in logits."""

@@ -1,21 +1,18 @@
-"""Training of a network that completes images: losses, schedule, average of weights."""
+"""Training of a network that completes images."""
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from fido.classifiers.base import Classifier
-from fido.classifiers.folding import fold_batch_norms
 from fido.noise import image_seed
+from fido.training.averaged import AveragedTraining
 from fido.training.hole_masks import HoleMask
+from fido.training.perceptual_distance import PerceptualDistance
 
 
 def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
@@ -30,64 +27,7 @@ def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
     return ((proposal - image).abs() * hole).sum() / (3 * hole.sum()).clamp_min(1.0)
 
 
-def warmup_cosine(step: int, warmup: int, steps: int) -> float:
-    """Learning rate at `step`, a fraction of the highest: linear rise, half a cosine to 0."""
-    if step < warmup:
-        return (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return 0.5 * (1 + math.cos(math.pi * progress))
-
-
-class PerceptualDistance(nn.Module):
-    """Distance between images in the first stages of a frozen EfficientNet.
-
-    Mean over taps of mean |n(phi(a)) - n(phi(b))|, n dividing every channel by its root mean
-    square over the batch of references.
-
-    Args:
-        classifier: A timm EfficientNet in its wrapper. It must not be the classifier that the
-            infiller is going to explain: fills would lean towards its evidence.
-        stages: How many stages of blocks, each a tap; three end at stride 8: texture, not objects.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, classifier: Classifier, stages: int = 3) -> None:
-        super().__init__()
-        self.register_buffer("mean", classifier.get_buffer("mean"))
-        self.register_buffer("std", classifier.get_buffer("std"))
-        network: Any = fold_batch_norms(classifier).network
-        self.stem = nn.Sequential(network.conv_stem, network.bn1)
-        self.stages = nn.ModuleList(network.blocks[:stages])
-        self.requires_grad_(False).eval()
-        self.to(memory_format=torch.channels_last)
-
-    def train(self, mode: bool = True) -> PerceptualDistance:
-        """Stays in evaluation mode: the statistics of its normalisation are frozen."""
-        return super().train(False)
-
-    def taps(self, image: Tensor) -> list[Tensor]:
-        """Features after every stage, of (n, 3, h, w) RGB in [0, 1]."""
-        x = self.stem((image - self.mean) / self.std)
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return features
-
-    def forward(self, image: Tensor, reference: Tensor) -> Tensor:
-        """Scalar distance; gradients reach `image` only."""
-        with torch.no_grad():
-            wanted = self.taps(reference)
-        distances = [
-            ((a - b).abs() / b.square().mean((0, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)).mean()
-            for a, b in zip(self.taps(image), wanted, strict=True)
-        ]
-        return torch.stack(distances).mean()
-
-
-class InfillerTraining(pl.LightningModule):
+class InfillerTraining(AveragedTraining):
     """Trains network(image, keep) -> proposal on masks of a given law.
 
     loss = hole L1 + perceptual_weight * perceptual distance of the composed image. The images and
@@ -136,43 +76,23 @@ class InfillerTraining(pl.LightningModule):
         workers: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        network = network.to(memory_format=torch.channels_last)
+        super().__init__(
+            network, steps, learning_rate, weight_decay, (0.9, 0.99), warmup, ema_decay
+        )
         self.automatic_optimization = False
-        self.network = network.to(memory_format=torch.channels_last)
-        self.ema = copy.deepcopy(network).requires_grad_(False)
         self.batches = batches
         self.hole_masks = hole_masks
         self.validation_images = validation_images
         self.validation_masks = dict(validation_masks)
-        self.steps = steps
         # In a tuple: a frozen network is neither trained nor part of the checkpoint.
         self._perceptual = (perceptual,)
         self.perceptual_weight = perceptual_weight
         self.perceptual_from = perceptual_from
         self.perceptual_every = perceptual_every
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.ema_decay = ema_decay
         self.clip = clip
         self.workers = workers
         self.seed = seed
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with a learning rate that depends on the step only."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=self.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=self.weight_decay,
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, self.warmup, self.steps)
-        )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
 
     def on_fit_start(self) -> None:
         """Brings the frozen network to the device of the trained one."""
@@ -240,12 +160,6 @@ class InfillerTraining(pl.LightningModule):
             return torch.zeros((), device=image.device)
         distance: Tensor = perceptual(keep * image + (1 - keep) * proposal, image)
         return distance
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Moves the average; a short memory at first, when the weights change fast."""
-        decay = min(self.ema_decay, (1 + self.global_step) / (10 + self.global_step))
-        averages = [p.data for p in self.ema.parameters()]
-        torch._foreach_lerp_(averages, [p.data for p in self.network.parameters()], 1 - decay)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Hole L1 of the averaged weights for every law, always on the same images and masks."""

@@ -1,0 +1,80 @@
+"""What every training shares: AdamW with a schedule by steps, and an average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+
+def warmup_cosine(step: int, warmup: int, steps: int) -> float:
+    """Learning rate at `step`, a fraction of the highest: linear rise, half a cosine to 0."""
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class AveragedTraining(pl.LightningModule):
+    """A training whose learning rate depends on the step only and that averages the weights.
+
+    The average is part of the state, so that an interrupted training goes on exactly.
+
+    Args:
+        network: To be trained; `ema` is the average of its parameters.
+        steps: Optimiser steps of the whole training.
+        learning_rate: Highest learning rate of AdamW.
+        weight_decay: AdamW's decay.
+        betas: AdamW's decays a step of the gradient's mean and mean square.
+        warmup: Steps of linear rise; then half a cosine falls to 0.
+        ema_decay: Decay a step of the average.
+    """
+
+    network: nn.Module
+    ema: nn.Module
+
+    def __init__(
+        self,
+        network: nn.Module,
+        steps: int,
+        learning_rate: float,
+        weight_decay: float,
+        betas: tuple[float, float],
+        warmup: int,
+        ema_decay: float,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.ema = copy.deepcopy(network).requires_grad_(False)
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.betas = betas
+        self.warmup = warmup
+        self.ema_decay = ema_decay
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with its schedule."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.learning_rate,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, self.warmup, self.steps)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the average; a short memory at first, when the weights change fast."""
+        decay = min(self.ema_decay, (1 + self.global_step) / (10 + self.global_step))
+        averages = [p.data for p in self.ema.parameters()]
+        torch._foreach_lerp_(averages, [p.data for p in self.network.parameters()], 1 - decay)
