@@ -14,6 +14,17 @@ from fido.records import Sample
 
 BOX = (8, 12, 20, 28)  # left, top, right, bottom in pixels
 
+PLANTED = (
+    "classifier=custom",
+    "classifier.network._target_=planted.BoxBrightness",
+    "classifier.size=[40,48]",
+    "classifier.mean=[0,0,0]",
+    "classifier.std=[1,1,1]",
+    "classifier.class_names=[dark,bright]",
+    "classifier.crop_fraction=1.0",
+)
+"""The box classifier on a command line; `tests` must be on the module path."""
+
 
 class BoxBrightness(nn.Module):
     """Two classes; the log-odds of class 1 is `gain * (mean of the box - 1/2)`."""

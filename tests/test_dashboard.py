@@ -14,21 +14,15 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from planted import BOX, write_photo
+from planted import BOX, PLANTED, write_photo
 from wandb_offline import read_run
 
 pytest.importorskip("wandb_workspaces", reason="needs the extra `dashboard`")
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = ROOT / "conf" / "wandb_sweep"
-PLANTED = (
-    "classifier=custom",
-    "classifier.network._target_=planted.BoxBrightness",
-    "classifier.size=[40,48]",
-    "classifier.mean=[0,0,0]",
-    "classifier.std=[1,1,1]",
-    "classifier.class_names=[dark,bright]",
-    "classifier.crop_fraction=1.0",
+SCORED = (
+    *PLANTED,
     "mask.grid=[10,12]",
     "explainer.samples=2",
     "explainer.steps=5",
@@ -99,7 +93,7 @@ def logged(tmp_path_factory):
     write_boxed_photos(folder / "photos")
     sweep = yaml.safe_load((SWEEPS / "grid.yaml").read_text())
     first = {name: options["values"][0] for name, options in sweep["parameters"].items()}
-    assert agent_runs(folder, sweep, first, *PLANTED) == 0
+    assert agent_runs(folder, sweep, first, *SCORED) == 0
     (run,) = (folder / "outputs" / "wandb_sweeps" / "mine").iterdir()
     assert run.name.startswith("classifier.class_names=")
     return read_run(run)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from planted import BOX, box_region, planted_sample, write_photo
+from planted import BOX, PLANTED, box_region, planted_sample, write_photo
 
 from fido.named_stores import groups_of, named_stores, quote_stores, run_name, split_folders
 from fido.records import Explanation
@@ -19,15 +19,6 @@ from fido.store import ResultsStore
 from fido.sweeps import sweep_stores
 
 ROOT = Path(__file__).resolve().parents[1]
-PLANTED = [
-    "classifier=custom",
-    "classifier.network._target_=planted.BoxBrightness",
-    "classifier.size=[40,48]",
-    "classifier.mean=[0,0,0]",
-    "classifier.std=[1,1,1]",
-    "classifier.class_names=[dark,bright]",
-    "classifier.crop_fraction=1.0",
-]
 METRICS = "metrics=[localization,outside_box,saliency_metric,deletion]"
 
 

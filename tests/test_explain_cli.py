@@ -12,20 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from planted import box_region, iou, write_photo
+from planted import PLANTED, box_region, iou, write_photo
 from wandb_offline import read_run
 
 from fido.store import ResultsStore
 
 ROOT = Path(__file__).resolve().parents[1]
-PLANTED = [
-    "classifier=custom",
-    "classifier.network._target_=planted.BoxBrightness",
-    "classifier.size=[40,48]",
-    "classifier.mean=[0,0,0]",
-    "classifier.std=[1,1,1]",
-    "classifier.class_names=[dark,bright]",
-    "classifier.crop_fraction=1.0",
+FAST = [
+    *PLANTED,
     "infiller=mean",
     "infiller.colour=[0.2,0.2,0.2]",
     "objective.sparsity=0.02",
@@ -36,7 +30,7 @@ PLANTED = [
 
 def command(*overrides):
     sweep = ["-m"] if any("," in o and "[" not in o for o in overrides) else []
-    return [sys.executable, str(ROOT / "explain.py"), *sweep, *PLANTED, *overrides]
+    return [sys.executable, str(ROOT / "explain.py"), *sweep, *FAST, *overrides]
 
 
 def environment():
