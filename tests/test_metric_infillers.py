@@ -7,11 +7,15 @@ import pytest
 import torch
 from analytic import Share, share_classifier, white_sample
 from torch import nn
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    structural_similarity_index_measure,
+)
 
 from fido.classifiers.base import Classifier
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
-from fido.measures.image_similarity import ms_ssim
+from fido.measures.image_similarity import ms_ssim, ssim_and_ms_ssim
 from fido.measures.mask_laws import ObjectBox, Pixels, Superpixels
 from fido.measures.object_region import BoxRegion, SegmentedRegion
 from fido.metrics.feature_removal import FeatureRemoval
@@ -136,6 +140,23 @@ def test_ms_ssim_needs_room_for_five_scales():
     assert both.tolist()[0] == pytest.approx(1)
     assert float(both[1]) < 0.5
     assert ms_ssim(a[:, :, :175], b[:, :, :175]).isnan().all()
+
+
+def test_similarities_that_share_a_scale_are_those_of_torchmetrics():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 180, 203, generator=generator)
+    edited = (image + 0.3 * torch.randn(3, 3, 180, 203, generator=generator)).clamp(0, 1)
+    edited[2] = 1 - image[0]  # a negative contrast factor, which counts as 0
+    one, several = ssim_and_ms_ssim(image, edited)
+    for row in range(3):
+        pair = edited[row : row + 1], image
+        assert float(one[row]) == pytest.approx(
+            float(structural_similarity_index_measure(*pair, data_range=1.0)), abs=1e-6
+        )
+        assert float(several[row]) == pytest.approx(
+            float(multiscale_structural_similarity_index_measure(*pair, data_range=1.0)), abs=1e-6
+        )
+    assert float(several[2]) == 0
 
 
 def test_segmented_region_is_where_the_network_says(tmp_path):

@@ -12,7 +12,7 @@ from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.measures.deep_features import DeepFeatures, feature_distance, frechet_distance
 from fido.measures.edited import EditedImage
-from fido.measures.image_similarity import hole_l1, ms_ssim, psnr, ssim
+from fido.measures.image_similarity import hole_l1, psnr, ssim_and_ms_ssim
 from fido.measures.mask_laws import MaskLaw, draw_masks
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.records import Sample
@@ -80,11 +80,12 @@ class InfillQuality(ImageMetric):
             filled = torch.cat([edit.images(keep) for keep in masks.values()])
             keeps = torch.cat(list(masks.values())).to(filled.device)
             found = self.features(filled)
+            similar, multi_scale = ssim_and_ms_ssim(edit.image, filled)
             measured = {
                 "l1": hole_l1(edit.image, filled, keeps),
                 "psnr": psnr(edit.image, filled),
-                "ssim": ssim(edit.image, filled),
-                "ms_ssim": ms_ssim(edit.image, filled),
+                "ssim": similar,
+                "ms_ssim": multi_scale,
                 "feature": feature_distance(original, found),
                 "dropped": (~keeps).double().mean((1, 2, 3)),
             }
