@@ -127,8 +127,9 @@ def prepare_command_line() -> None:
 
 def job_folder(overrides: Sequence[str]) -> str:
     """The folder name of one job of a sweep."""
-    line = json.loads(os.environ.get("FIDO_SWEEP_LINE", "[]"))
-    return folder_name([override for override in overrides if override not in line])
+    # Hydra writes `a=true` of the line as `a=True` into a job's overrides.
+    line = {word.lower() for word in json.loads(os.environ.get("FIDO_SWEEP_LINE", "[]"))}
+    return folder_name([override for override in overrides if override.lower() not in line])
 
 
 def folder_name(overrides: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The folder of config files is the registry: every leaf composes and builds."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from planted import planted_classifier, planted_sample
 
-from fido.compose import build, logged_settings, settings_of
+from fido.compose import build, job_folder, logged_settings, settings_of
 from fido.infillers.base import Infiller
 from fido.infillers.mean import MeanInfiller
 from fido.objectives import Objective
@@ -193,3 +194,11 @@ def test_a_new_explainer_runs_without_touching_anything_else(tmp_path):
     )
     assert runner.run(One())["images"] == {"explained": 1}
     assert (tmp_path / "figures" / "planted.png").is_file()
+
+
+def test_a_jobs_folder_names_what_the_sweep_changes(monkeypatch):
+    line = ["-m", "infiller=ca,vae", "data.only_correct=true", "data.limit=8"]
+    monkeypatch.setenv("FIDO_SWEEP_LINE", json.dumps(line))
+    # As Hydra hands them to a job: switches are written anew.
+    job = ["infiller=vae", "data.only_correct=True", "data.limit=8"]
+    assert job_folder(job) == "infiller=vae"
