@@ -147,6 +147,30 @@ class ConcreteMask(nn.Module):
         return F.interpolate(cells, self.size, mode="bilinear", align_corners=self.align_corners)
 
 
+def cells_of(pixels: Tensor, grid: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """(..., gh, gw) values of the cells whose bilinear upsampling is `pixels` (..., h, w).
+
+    Averages over cells would not do: in them every cell has a share of its neighbours.
+
+    Raises:
+        ValueError: If the grid is finer than the image.
+    """
+    size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+    if grid[0] > size[0] or grid[1] > size[1]:
+        raise ValueError(f"a map of {size} pixels has no {grid} cells")
+    rows, columns = (
+        F.interpolate(
+            torch.eye(cells, dtype=torch.float64, device=pixels.device).unsqueeze(0),
+            length,
+            mode="linear",
+            align_corners=align_corners,
+        )[0].pinverse()
+        for cells, length in zip(grid, size, strict=True)
+    )
+    cells: Tensor = rows.mT @ pixels.double() @ columns
+    return cells.to(pixels.dtype)
+
+
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"mask.{name} must be one of {', '.join(choices)}, got {value!r}")

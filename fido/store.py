@@ -201,11 +201,19 @@ class ResultsStore:
             raise KeyError(f"no explanation of {image_id!r} in {self.folder}")
         return safe_open(self._path(image_id), framework="pt")
 
+    def settings(self) -> dict[str, Any]:
+        """What determined the maps; empty for a folder that was begun without settings."""
+        path = self.folder / "settings.json"
+        if not path.is_file():
+            return {}
+        settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return settings
+
     def _check_settings(self, settings: Mapping[str, Any]) -> None:
         path = self.folder / "settings.json"
         if create_json(path, settings):
             return
-        before = dict(_flat(json.loads(path.read_text(encoding="utf-8"))))
+        before = dict(_flat(self.settings()))
         # Through JSON and back, so that tuples and lists compare equal.
         now = dict(_flat(json.loads(json.dumps(settings))))
         differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]

@@ -21,6 +21,7 @@ from fido.evaluation.stored_masks import StoredMasks
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
+from fido.mask import ConcreteMask
 from fido.measures.deep_features import DeepFeatures, feature_distance, frechet_distance
 from fido.measures.edited import EditedImage
 from fido.measures.image_similarity import PSNR_CEILING, hole_l1, psnr, ssim
@@ -309,10 +310,6 @@ def test_masks_of_a_store_are_drawn_from_its_probabilities(tmp_path):
     assert float(keep[..., :20, :].float().mean()) == pytest.approx(0.3, abs=0.02)
     assert keep[..., 20:, :24].all()
     assert not keep[..., 20:, 24:].any()
-    cells = StoredMasks(str(tmp_path / "run"), grid=2).draw(sample, 20, torch.Generator())
-    assert torch.equal(
-        cells, cells[..., ::20, ::24].repeat_interleave(20, 2).repeat_interleave(24, 3)
-    )
     assert draw_masks({"end": law}, photo(2)) == {}
     with pytest.raises(ValueError, match="found none"):
         law.draw(photo(1), 1, torch.Generator())
@@ -322,6 +319,27 @@ def test_masks_of_a_store_are_drawn_from_its_probabilities(tmp_path):
         StoredMasks(str(tmp_path / "nowhere"))
     values = quality({"end": law}).score(sample, BLACK).values
     assert values["end_dropped"] == pytest.approx(1 - (0.3 + 0.5) / 2, abs=0.03)
+
+
+@pytest.mark.parametrize("map", ["probability", "logit"])
+def test_masks_of_a_store_are_the_cells_that_the_run_drew(tmp_path, map):
+    options = {"grid": [5, 4], "draw": "cell", "map": map, "align_corners": map == "logit"}
+    settings = {"explainer": {"mask": options}}
+    mask = ConcreteMask(1, SIZE, **{**options, "grid": (5, 4)})
+    specks = torch.full((1, 1, 5, 4), 6.0)
+    specks[..., 2, 1], specks[..., 4, 3] = -1.0, -6.0
+    mask.drop_logits.data = specks
+    keep_prob = mask.final_keep_prob()[0]
+    store, sample = ResultsStore(tmp_path / "run", settings), photo()
+    row = {"id": sample.id, "status": "explained", "label": 0, "target": 0, "predicted": 0}
+    store.save(sample, Explanation(sample.id, 0, keep_prob, keep_prob=keep_prob), row)
+    keep = StoredMasks(str(tmp_path / "run")).draw(sample, 400, torch.Generator().manual_seed(0))
+    cells = keep[:, 0, ::8, ::12]
+    assert torch.equal(keep[:, 0], cells.repeat_interleave(8, 1).repeat_interleave(12, 2))
+    found = cells.float().mean(0)
+    # The average over a cell's pixels would give the lone cell 0.6 of its probability.
+    assert torch.allclose(found, torch.sigmoid(-specks[0, 0]), atol=0.06)
+    assert found[4, 3] > 0.98
 
 
 @pytest.mark.parametrize("metrics", ["infill_quality", "infill_probability"])

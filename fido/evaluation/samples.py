@@ -153,11 +153,9 @@ def check_classifier(
     wanted = json.loads(json.dumps(classifier))
     others = []
     for name, store in stores.items():
-        path = store.folder / "settings.json"
-        if path.is_file():
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            if settings.get("classifier") != wanted:
-                others.append(name)
+        settings = store.settings()
+        if settings and settings.get("classifier") != wanted:
+            others.append(name)
     return others
 
 

@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from fido.mask import cells_of
 from fido.records import Sample
 from fido.store import ResultsStore
 
 
 class StoredMasks:
-    """Draws from the final keep probabilities of a store's explanations, pixel by pixel.
+    """Draws from the final keep probabilities of a store's explanations, as the run drew.
 
     A law of masks (`fido.measures.mask_laws.MaskLaw`). Photos that the store does not explain have
-    no mask. SSR often ends with more than 90 % dropped: what an infiller makes of such masks is
-    what FIDO optimised against.
+    no mask. SSR often ends with most of the image dropped: what an infiller makes of such masks is
+    what FIDO optimised against. Whole cells are drawn where the run's `mask.draw` is "cell", pixels
+    otherwise.
 
     Args:
         folder: Of a run that left probabilities (FIDO); its maps must stay as they are, for scores
             are found again by the folder's name.
-        grid: Cells a side that are kept or dropped together (`mask.draw=cell`, with the run's
-            grid), or None for pixels (`mask.draw=pixel`).
 
     Raises:
         FileNotFoundError: If the folder holds no explanations.
-        ValueError: If `grid` is below 1.
 
     Source: Agarwal and Nguyen 2020, section 4.1, whose criticism of FIDO-CA this measures.
     """
 
-    def __init__(self, folder: str, grid: int | None = None) -> None:
+    def __init__(self, folder: str) -> None:
         if not any(Path(folder).glob("explanations/*.safetensors")):
             raise FileNotFoundError(f"laws of masks: {folder} holds no explanations")
-        if grid is not None and grid < 1:
-            raise ValueError(f"a grid has 1 or more cells a side, got {grid}")
         self.store = ResultsStore(folder)
-        self.grid = grid
+        self.mask: dict[str, Any] = self.store.settings().get("explainer", {}).get("mask", {})
 
     def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor | None:
         """(n, 1, h, w) bool, True keeps; None for photos without an explanation.
@@ -56,8 +54,17 @@ class StoredMasks:
                 f"{self.store.folder}: {sample.id} needs keep probabilities of {size} pixels, "
                 f"found {found}; give a run of FIDO on these photos"
             )
-        if self.grid is None:
+        if self.mask.get("draw") != "cell":
             return torch.rand((n, 1, *size), generator=generator) < keep_prob
-        cells = functional.adaptive_avg_pool2d(keep_prob.unsqueeze(0), self.grid)
-        kept = torch.rand((n, 1, self.grid, self.grid), generator=generator) < cells
+        cells = self._cells(keep_prob)
+        kept = torch.rand((n, *cells.shape), generator=generator) < cells
         return functional.interpolate(kept.float(), size, mode="nearest-exact") > 0.5
+
+    def _cells(self, keep_prob: Tensor) -> Tensor:
+        """(1, gh, gw) probabilities of the cells that the run's map was made of."""
+        grid = self.mask["grid"]
+        grid = (grid, grid) if isinstance(grid, int) else tuple(grid)
+        corners = self.mask["align_corners"]
+        if self.mask["map"] == "probability":
+            return cells_of(keep_prob, grid, corners)
+        return cells_of(torch.logit(keep_prob.double(), 1e-12), grid, corners).sigmoid()
