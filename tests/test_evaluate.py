@@ -4,87 +4,44 @@ import csv
 import io
 import json
 import math
-import multiprocessing
-import resource
 import shutil
-import time
 
 import pytest
 import torch
 from analytic import box_map, explanation, share_classifier
+from noise_images import (
+    BLACK,
+    BOX,
+    SIZE,
+    counted,
+    evaluation,
+    metrics,
+    noise,
+    sample,
+    save,
+    two_stores,
+)
 
-from fido.evaluation.evaluate import Contenders, Evaluation, ScoreAsItGoes
+from fido.evaluation.evaluate import ScoreAsItGoes
 from fido.evaluation.files import write_evaluation
 from fido.evaluation.samples import PhotoSamples, StoredSamples
 from fido.evaluation.statistics import Bootstrap, Estimate
 from fido.evaluation.summary import summarise
-from fido.evaluation.tables import interval, latex_table, markdown_table, scores_csv
+from fido.evaluation.tables import interval, latex_table, markdown_table
 from fido.infillers.mean import MeanInfiller
-from fido.infillers.random import RandomInfiller
 from fido.measures.calibration import CALIBRATION
 from fido.measures.mask_laws import Pixels
-from fido.metrics.deletion import Deletion
 from fido.metrics.infill_probability import InfillProbability
-from fido.metrics.localization import Localization
 from fido.metrics.outside_box import OutsideBox
-from fido.metrics.saliency_metric import SaliencyMetric
 from fido.metrics.sanity import Sanity
 from fido.metrics.sensitivity import Sensitivity
 from fido.records import Sample
 from fido.store import ResultsStore
 
-SIZE = (48, 64)
-BOX = (8, 8, 24, 24)
-BLACK = MeanInfiller((0.0, 0.0, 0.0))
-
-
-def sample(i):
-    image = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(i))
-    image = (image * 255).round() / 255
-    boxes = torch.tensor([[8.0, 8, 24, 24]]) if i % 4 else None
-    return Sample(f"img{i:02d}", image, 0, boxes, 0)
-
-
-def save(store, i, saliency, target=0):
-    one = sample(i)
-    row = {"id": one.id, "status": "explained", "label": one.label, "target": target}
-    store.save(one, explanation(saliency, one.id, target), row)
-
-
-def noise(i, seed=0):
-    generator = torch.Generator().manual_seed(1000 * seed + i)
-    return torch.rand(1, *SIZE, generator=generator)
-
 
 @pytest.fixture
 def stores(tmp_path):
-    """ "good" explains the box in 10 images; "noise" has 8 of them and 2 failures."""
-    good, bad = ResultsStore(tmp_path / "good"), ResultsStore(tmp_path / "noise")
-    for i in range(10):
-        save(good, i, box_map(BOX, SIZE) + 0.01 * noise(i))
-        if i < 8:
-            save(bad, i, noise(i))
-        else:
-            row = {"id": sample(i).id, "status": "failed", "reason": "the loss is not finite"}
-            bad.save_not_explained(sample(i).id, row)
-    return {"good": good, "noise": bad}
-
-
-def metrics(classifier=None):
-    classifier = classifier or share_classifier(BOX, SIZE)
-    return {
-        "localization": Localization(),
-        "outside_box": OutsideBox(),
-        "saliency_metric": SaliencyMetric(classifier, alphas=(0.2, 0.6)),
-        "deletion": Deletion(classifier, RandomInfiller(), 512),
-    }
-
-
-def evaluation(stores, folder, which=None, **contenders):
-    which = metrics() if which is None else which
-    settings = {name: {"name": name} for name in which}
-    rows = Contenders(stores, calibration=CALIBRATION, **contenders)
-    return Evaluation(which, settings, StoredSamples(stores), rows, folder)
+    return two_stores(tmp_path)
 
 
 def csv_rows(text):
@@ -144,29 +101,27 @@ def test_full_row_is_that_of_a_map_of_ones(stores, tmp_path):
             assert values == pytest.approx(theirs, nan_ok=True), name
 
 
-def test_scores_are_the_same_when_the_store_is_split_in_two(stores, tmp_path):
-    whole = evaluation({"good": stores["good"]}, tmp_path / "whole").run()
-    halves = {}
+def test_scores_are_the_same_when_the_store_is_split_in_two_and_merged(stores, tmp_path):
+    def tables(store, folder):
+        one = evaluation({"good": store}, folder)
+        write_evaluation(folder, one, one.run())
+        names = ("scores.csv", "summary.json", "tables.md", "curves/deletion.csv")
+        return {name: (folder / name).read_bytes() for name in names}
+
+    merged = ResultsStore(tmp_path / "merged")
+    ids = list(stores["good"])
     for part in (0, 1):
         half = ResultsStore(tmp_path / f"half{part}")
-        for image_id in list(stores["good"])[part::2]:
+        for image_id in ids[part::2]:
             file = f"{image_id}.safetensors"
             shutil.copy(stores["good"].explanations / file, half.explanations / file)
-        halves[part] = evaluation({"good": half}, tmp_path / f"out{part}").run()
-    for name, metric in metrics().items():
-        for row in whole[name]:
-            merged = {**halves[0][name][row], **halves[1][name][row]}
-            assert metric.facts(merged) == metric.facts(whole[name][row])
-            one, other = metric.finish(merged), metric.finish(whole[name][row])
-            assert list(one) == list(other)
-            for image_id in one:
-                assert one[image_id] == pytest.approx(other[image_id], abs=0, nan_ok=True)
-        together = {row: {**halves[0][name][row], **halves[1][name][row]} for row in whole[name]}
-        tables = [
-            scores_csv([summarise(name, metric, r, None, Bootstrap())])
-            for r in (together, whole[name])
-        ]
-        assert csv_rows(tables[0]) == csv_rows(tables[1])
+        one = evaluation({"good": half}, tmp_path / f"out{part}").run()
+        assert sorted(one["localization"]["good"]) == ids[part::2]
+        # Two folders become one by copying, scores and all.
+        shutil.copytree(half.folder, merged.folder, dirs_exist_ok=True)
+
+    assert sorted(p.stem for p in (merged.folder / "scored").iterdir()) == ids
+    assert tables(merged, tmp_path / "two") == tables(stores["good"], tmp_path / "whole")
 
 
 def test_torchmetrics_merges_and_resets(stores):
@@ -183,158 +138,6 @@ def test_torchmetrics_merges_and_resets(stores):
             assert torch.equal(merged, value) or bool(merged.isnan() & value.isnan()), column
         whole.reset()
         assert whole.per_image() == {}
-
-
-class Counting(torch.nn.Module):
-    """Counts rows that go through a classifier."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-        self.rows = 0
-
-    def forward(self, x):
-        self.rows += len(x)
-        return self.network(x)
-
-
-def counted():
-    classifier = share_classifier(BOX, SIZE)
-    classifier.network = Counting(classifier.network)
-    return classifier
-
-
-def test_what_is_on_disk_is_not_computed_again(stores, tmp_path):
-    classifier = counted()
-    first = evaluation(stores, tmp_path / "out", metrics(classifier)).run()
-    done = classifier.network.rows
-    again = evaluation(stores, tmp_path / "out", metrics(classifier)).run()
-    assert classifier.network.rows == done
-    elsewhere = evaluation({"good": stores["good"]}, tmp_path / "other", metrics(classifier)).run()
-    # Only the rows without an explainer belong to the folder; the store's scores are in the store.
-    assert 0 < classifier.network.rows - done < done / 2
-    for name, metric in metrics().items():
-        for row in first[name]:
-            assert list(again[name][row]) == list(first[name][row])
-            for image_id, values in metric.finish(first[name][row]).items():
-                assert metric.finish(again[name][row])[image_id] == pytest.approx(
-                    values, abs=0, nan_ok=True
-                )
-        assert (
-            metric.finish(elsewhere[name]["good"]).keys()
-            == metric.finish(first[name]["good"]).keys()
-        )
-
-
-def test_a_killed_evaluation_goes_on_where_it_was(stores, tmp_path):
-    whole = counted()
-    expected = evaluation(stores, tmp_path / "whole", metrics(whole)).run()
-    for store in stores.values():
-        shutil.rmtree(store.folder / "scored")
-    broken, resumed = counted(), counted()
-    first = evaluation(stores, tmp_path / "out", metrics(broken))
-    for image_id in first.samples.ids()[:4]:
-        first.score_image(image_id)
-    (stores["good"].folder / "scored" / ".img04.99.tmp.json").write_text('{"torn')
-    records = evaluation(stores, tmp_path / "out", metrics(resumed)).run()
-    assert broken.network.rows + resumed.network.rows == whole.network.rows
-    for name, metric in metrics().items():
-        for row in expected[name]:
-            one, other = metric.finish(records[name][row]), metric.finish(expected[name][row])
-            assert list(one) == list(other)
-            for image_id in one:
-                assert one[image_id] == pytest.approx(other[image_id], abs=0, nan_ok=True)
-
-
-class Slow(Localization):
-    """Leaves time to be killed."""
-
-    def score(self, sample, explanation):
-        time.sleep(0.01)
-        return super().score(sample, explanation)
-
-
-def test_sigkill_at_any_moment_leaves_the_same_bytes(stores, tmp_path):
-    def work(folder):
-        one = evaluation(stores, folder, {"localization": Slow(), "outside_box": OutsideBox()})
-        write_evaluation(folder, one, one.run())
-
-    def files(folder):
-        found = [*folder.rglob("*.json"), *folder.rglob("*.csv"), *folder.rglob("*.md")]
-        inside = [p for s in stores.values() for p in (s.folder / "scored").iterdir()]
-        assert not [p for p in (*found, *inside) if ".tmp" in p.name]
-        return {p.name: p.read_bytes() for p in (*found, *inside)}
-
-    work(tmp_path / "whole")
-    expected = files(tmp_path / "whole")
-    for store in stores.values():
-        shutil.rmtree(store.folder / "scored")
-    context = multiprocessing.get_context("fork")
-    kills = 0
-    for delay in (0.05, 0.13, 0.21, 0.34):
-        process = context.Process(target=work, args=(tmp_path / "out",))
-        process.start()
-        time.sleep(delay)
-        kills += process.is_alive()
-        process.kill()
-        process.join()
-    assert kills >= 2
-    work(tmp_path / "out")
-    for leftover in tmp_path.rglob(".*.tmp*"):
-        leftover.unlink()  # a half-written temporary file is never read
-    assert files(tmp_path / "out") == expected
-
-
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
-    store = ResultsStore(tmp_path / "many")
-    for i in range(160):
-        save(store, i, noise(i))
-    one = evaluation({"many": store}, tmp_path / "out")
-    ids = one.samples.ids()
-    used = []
-    for i, image_id in enumerate(ids):
-        one.score_image(image_id)
-        if i in (59, 159):
-            used.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    assert used[1] - used[0] < 4_000  # kilobytes, for 100 images of 50 kB each
-
-
-def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path):
-    def auc(settings=None, classifier=None):
-        which = {"deletion": Deletion(classifier or share_classifier(BOX, SIZE), BLACK, 512)}
-        one = Evaluation(
-            which,
-            {"deletion": settings or {}},
-            StoredSamples(stores),
-            Contenders(stores),
-            tmp_path / "out",
-        )
-        return one.run()["deletion"]["good"]["img01"].values["auc"]
-
-    before = auc()
-    save(stores["good"], 1, noise(5))
-    after = auc()
-    assert after > before + 0.05
-    page = stores["good"].folder / "scored" / "img01.json"
-    content = json.loads(page.read_text())
-    content["deletion"]["explanation"]["values"]["auc"] = 7.0
-    page.write_text(json.dumps(content))
-    assert auc() == 7.0  # the key still fits
-    assert auc({"pixels_per_step": 3}) == after
-    content["deletion"]["explanation"]["key"] = "another"
-    page.write_text(json.dumps(content))
-    assert auc() == after
-
-
-def test_weights_are_part_of_the_key(stores, tmp_path):
-    def key(bias):
-        classifier = share_classifier(BOX, SIZE)
-        classifier.network.register_buffer("bias", torch.tensor(bias))
-        one = evaluation(stores, tmp_path, {"deletion": Deletion(classifier, BLACK)})
-        return one._keys["deletion"]
-
-    assert key(0.0) == key(0.0)
-    assert key(0.0) != key(1.0)
 
 
 def test_stores_of_different_pixels_cannot_be_compared(stores, tmp_path):
