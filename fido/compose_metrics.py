@@ -77,7 +77,7 @@ def evaluation_of_stores(
                 "with this one"
             )
     groups = groups_of(stores, sweeps, cfg.evaluation.across)
-    samples = StoredSamples(stores, cfg.evaluation.only_correct)
+    samples = StoredSamples(stores, cfg.evaluation.only_correct, cfg.evaluation.common)
     return _evaluation(cfg, device, metrics, settings, samples, stores, groups, folder, progress)
 
 

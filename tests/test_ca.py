@@ -4,12 +4,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from fido.data.samples import SamplePhotos
 from fido.infillers.contextual_attention import ContextualAttentionInfiller
+from fido.infillers.local import LocalInfiller
+from fido.infillers.mean import MeanInfiller
 from fido.networks.contextual_attention import (
     ContextualAttention,
     ContextualAttentionNet,
     push_pull,
 )
+from fido.training.hole_masks import BernoulliCells
+from fido.training.infiller import hole_l1
 
 SMALL = (16, 16, 32)
 
@@ -135,6 +140,18 @@ def test_no_dropped_pixel_has_an_influence():
         infiller = ContextualAttentionInfiller(None, SMALL, resolution=resolution)
         infiller.network = net
         assert torch.equal(infiller.infill(image, keep), infiller.infill(other, keep))
+
+
+def test_the_shipped_weights_beat_simple_fills_on_the_sample_photos():
+    shipped = ContextualAttentionInfiller()
+    source = SamplePhotos(size=(224, 224))
+    image = torch.stack([source.load(entry).image for entry in source.selected()])
+    for side, rate in [(4, 0.3), (4, 0.5), (16, 0.5)]:
+        law = BernoulliCells((side,), rate, rate)
+        keep = law.sample(len(image), 224, 224, torch.Generator().manual_seed(0))
+        ours = hole_l1(shipped.infill(image, keep), image, keep)
+        for other in (MeanInfiller(), LocalInfiller()):
+            assert ours < 0.95 * hole_l1(other.infill(image, keep), image, keep)
 
 
 def test_everything_kept_is_the_image_bit_for_bit():

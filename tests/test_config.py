@@ -94,6 +94,16 @@ def offline(*_, **__):
     raise URLError("no network")
 
 
+@pytest.mark.parametrize("law", [x for x in leaves("hole_masks") if x != "validation"])
+def test_every_law_of_training_masks_drops_some_pixels_and_keeps_some(law):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train_vae", [f"hole_masks={law}"])
+    drawn = build(config.training.hole_masks).sample(32, 224, 224, torch.Generator().manual_seed(0))
+    assert drawn.shape == (32, 1, 224, 224)
+    assert drawn.unique().tolist() == [0, 1]
+    assert 0.1 < float(drawn.mean()) < 0.9
+
+
 @pytest.mark.parametrize("experiment", leaves("experiment"))
 def test_every_experiment_composes(experiment):
     config = explain_config(f"experiment={experiment}")

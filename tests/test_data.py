@@ -141,6 +141,11 @@ def test_folder_file_and_pattern(tmp_path):
     assert [e.id for e in FolderPhotos(str(tmp_path / "a.jpg"), size=SIZE).selected()] == ["a"]
     pattern = FolderPhotos(str(tmp_path / "**" / "*.png"), size=SIZE)
     assert [entry.id for entry in pattern.selected()] == ["b", "sub__a", "sub__c"]
+    by_root = FolderPhotos(root=str(tmp_path), size=SIZE).selected()
+    assert by_root == FolderPhotos(str(tmp_path), size=SIZE).selected()
+    for path, root in ((None, None), ("a.jpg", str(tmp_path))):
+        with pytest.raises(ValueError, match=r"data\.path=PHOTO, PATTERN or FOLDER"):
+            FolderPhotos(path, root, size=SIZE)
     sample = pattern.load(pattern.selected()[0])
     assert sample.image.shape == (3, *SIZE)
     assert sample.label is None

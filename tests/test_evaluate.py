@@ -22,7 +22,7 @@ from noise_images import (
     two_stores,
 )
 
-from fido.evaluation.evaluate import ScoreAsItGoes
+from fido.evaluation.evaluate import Contenders, Evaluation, ScoreAsItGoes
 from fido.evaluation.files import write_evaluation
 from fido.evaluation.samples import PhotoSamples, StoredSamples
 from fido.evaluation.statistics import Bootstrap, Estimate
@@ -166,6 +166,19 @@ def test_other_explained_classes_and_misclassified_images_are_counted(stores, tm
     loaded = [correct.load(image_id) is not None for image_id in correct.ids()]
     assert loaded == [True, False, True]
     assert correct.counts() == {"other": {"explained": 3, "left out: misclassified": 1}}
+
+
+def test_only_common_images_make_means_of_the_same_images(stores, tmp_path):
+    samples = StoredSamples(stores, common=True)
+    one = Evaluation(
+        {"outside_box": OutsideBox()}, {}, samples, Contenders(stores), tmp_path / "out"
+    )
+    records = one.run()["outside_box"]
+    assert list(records["good"]) == list(records["noise"]) == [f"img{i:02d}" for i in range(8)]
+    assert samples.counts() == {
+        "good": {"explained": 10, "left out: not explained by all": 2},
+        "noise": {"explained": 8, "failed": 2},
+    }
 
 
 def test_infillers_are_rows_with_the_input_first(stores, tmp_path):

@@ -1,17 +1,21 @@
 """The saliency metric against its formula and against cross-entropy."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from analytic import box_map, explanation, share_classifier, white_sample
 from torch import nn
+from torch.nn import functional
 
 from fido.classifiers.base import Classifier
-from fido.measures.calibration import FULL, calibration_explanations
+from fido.data.boxes import BoxedPhotos
+from fido.measures.calibration import CENTER, FULL, calibration_explanations
 from fido.metrics.saliency_metric import SaliencyMetric, crop_resize, saliency_metric
 from fido.records import Sample
 
+DEV = Path(__file__).resolve().parents[2] / "shared/data/imagenet_val_dev"
 SIZE = (32, 48)
 BOX = (8, 8, 24, 24)
 
@@ -21,6 +25,34 @@ def half_white():
     image = torch.zeros(3, *SIZE)
     image[:, :, :24] = 1
     return Sample("half", image, 0, None, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEV.is_dir(), reason="the 650 development images are not on this machine")
+def test_full_and_center_rows_on_real_images_agree_with_plain_arithmetic(lite0):
+    source = BoxedPhotos(
+        str(DEV), size=(224, 224), crop_fraction=1.0, interpolation="bilinear", resize="squash"
+    )
+    metric = SaliencyMetric(lite0, alphas=())
+    sums = torch.zeros(4, dtype=torch.float64)
+    with torch.no_grad():
+        for entry in source.selected():
+            sample = source.load(entry)
+            for at, row in enumerate((FULL, CENTER)):
+                (one,) = calibration_explanations(row, sample)
+                sums[at] += metric.score(sample, one).values["sm"]
+            center = functional.interpolate(
+                sample.image[None, :, 33:191, 33:191], (224, 224), mode="bicubic"
+            ).clamp(0, 1)
+            logits = lite0(torch.cat([sample.image[None], center]))
+            entropy = functional.cross_entropy(
+                logits.double(), torch.tensor([sample.label] * 2), reduction="none"
+            )
+            sums[2] += entropy[0]
+            sums[3] += math.log((191 - 33) ** 2 / 224**2) + entropy[1]
+    full, center, plain_full, plain_center = (sums / 650).tolist()
+    assert full == pytest.approx(plain_full, abs=1e-4)
+    assert center == pytest.approx(plain_center, abs=1e-4)
 
 
 def test_formula_and_floor():

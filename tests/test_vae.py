@@ -132,6 +132,16 @@ def infiller(request):
     return VaeInfiller(tiny("light"), weights=None, latent=request.param, max_batch=2)
 
 
+@pytest.mark.parametrize("shrink", [2, 4])
+def test_no_dropped_pixel_leaks_at_a_lower_resolution(shrink):
+    infiller = VaeInfiller(tiny("light"), weights=None, shrink=shrink)
+    torch.nn.init.normal_(infiller.network.predict.weight, std=0.1)
+    image, keep = photos(2), cells(2)
+    other = torch.where(keep == 1, image, 1 - image)
+    assert torch.equal(infiller.infill(image, keep), infiller.infill(other, keep))
+    assert not torch.equal(infiller.infill(image, keep), infiller.infill(1 - image, keep))
+
+
 def noise_of(infiller, ids):
     return ImageNoise(0, ids, "infill") if infiller.needs_noise else None
 

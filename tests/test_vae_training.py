@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
+from wandb_offline import read_run
 
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.push_pull import push_pull
@@ -195,6 +197,27 @@ def test_wandb_is_offline_without_a_key(tmp_path, monkeypatch):
     assert not wandb_logger(str(tmp_path))._offline
     with pytest.raises(ValueError, match=r"train_logger\.mode"):
         wandb_logger(str(tmp_path), mode="maybe")
+
+
+def test_the_command_logs_losses_laws_and_pictures(tmp_path):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HYDRA"))}
+    command = [
+        *(sys.executable, "train_vae.py", f"output={tmp_path / 'out'}", "threads=1"),
+        *("epochs=0", "least_steps=40", "least_epoch=20", "photos.image_size=64"),
+        *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
+        *("grid.images=2", "grid.laws=[cells56_50,box]"),
+    ]
+    subprocess.run(command, cwd=ROOT, check=True, env={**clean, "HOME": str(tmp_path)}, timeout=240)
+    run = read_run(tmp_path / "out")
+    assert run["exit_code"] == 0
+    logged = {key for step in run["history"] for key in step}
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        laws = compose("train_vae").validation_masks
+    assert logged >= {"train/loss", "train/kl", "train/nll", "train/hole_l1", "infills"}
+    assert logged >= {f"val/{law}" for law in laws}
+    # Before the first step and after each of two epochs.
+    assert len(list((run["folder"] / "files/media/images").glob("infills*.png"))) == 3
+    assert len(list((tmp_path / "out" / "infills").glob("*.png"))) == 3
 
 
 @pytest.mark.slow

@@ -19,12 +19,22 @@ class FolderPhotos(PhotoSource):
 
     Args:
         path: One image file, a pattern with wildcards, or a folder that is searched to its depths.
+        root: The same for a folder, by the name that it has in other sources.
         **photos: See `PhotoSource`.
+
+    Raises:
+        ValueError: If none or both of `path` and `root` are given.
     """
 
-    def __init__(self, path: str, **photos: Any) -> None:
+    def __init__(self, path: str | None = None, root: str | None = None, **photos: Any) -> None:
         super().__init__(**photos)
-        self.path = path
+        given = [one for one in (path, root) if one is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "data=folder needs data.path=PHOTO, PATTERN or FOLDER, or data.root=FOLDER, "
+                f"got path {path} and root {root}"
+            )
+        self.path = given[0]
 
     def entries(self) -> list[Entry]:
         """See `PhotoSource.entries`; sorted by path."""

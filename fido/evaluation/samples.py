@@ -39,17 +39,23 @@ class StoredSamples:
     Args:
         stores: Row name to store.
         only_correct: Leave out images that the explained classifier does not predict as labelled.
+        common: Leave out images that a store does not explain.
     """
 
-    def __init__(self, stores: Mapping[str, ResultsStore], only_correct: bool = False) -> None:
+    def __init__(
+        self, stores: Mapping[str, ResultsStore], only_correct: bool = False, common: bool = False
+    ) -> None:
         self.stores = stores
         self.only_correct = only_correct
+        self.common = common
         self._wrong: set[str] = set()
         self._other_class: dict[str, set[str]] = {name: set() for name in stores}
 
     def ids(self) -> list[str]:
-        """See `Samples.ids`: of every image that any store explains."""
-        return sorted({image_id for store in self.stores.values() for image_id in store})
+        """See `Samples.ids`: of every image that any store explains, or all of them do."""
+        explained = [set(store) for store in self.stores.values()]
+        found = set.intersection(*explained) if self.common else set.union(*explained)
+        return sorted(found)
 
     def load(self, image_id: str) -> Sample | None:
         """See `Samples.load`.
@@ -90,6 +96,11 @@ class StoredSamples:
         for name, ids in self._other_class.items():
             if ids:
                 counts[name]["other class"] = len(ids)
+        if self.common:
+            ids = set(self.ids())
+            for name, store in self.stores.items():
+                if left_out := len(set(store) - ids):
+                    counts[name]["left out: not explained by all"] = left_out
         if self._wrong:
             for name, store in self.stores.items():
                 counts[name]["left out: misclassified"] = sum(i in store for i in self._wrong)
