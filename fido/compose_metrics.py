@@ -15,10 +15,12 @@ from fido.classifiers.base import Classifier
 from fido.compose import build, build_classifier, pick_device
 from fido.evaluation.evaluate import Contenders, Evaluation
 from fido.evaluation.files import Evaluated, write_evaluation
+from fido.evaluation.parallel_plot import parallel_coordinates, settings_of_name
 from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
 from fido.evaluation.statistics import Bootstrap
 from fido.metrics.base import ImageMetric
 from fido.named_stores import groups_of, named_stores
+from fido.plots import save_figure
 from fido.store import ResultsStore
 
 Progress = Callable[[int, int], None]
@@ -146,6 +148,10 @@ def score_sweep(cfg: DictConfig, folder: Path) -> Evaluated | None:
     out = folder / cfg.evaluation.name
     evaluation = evaluation_of_stores(cfg, classifier, device, stores, sweeps, out)
     evaluated = finish(cfg, evaluation, out)
+    settings = {name: settings_of_name(name) for name in stores}
+    figure = parallel_coordinates(evaluated.summaries, settings)
+    if figure is not None:
+        save_figure(figure, out / "figures" / "settings_and_scores.png")
     print(f"scores of the sweep: {out / 'tables.md'}")
     return evaluated
 
