@@ -111,6 +111,7 @@ def test_a_sweep_with_metrics_leaves_its_table(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "scores of the sweep" in done.stdout
+    assert (tmp_path / "sweep" / "table" / "figures" / "settings_and_scores.png").is_file()
     summary = json.loads((tmp_path / "sweep" / "table" / "summary.json").read_text())
     errors = {
         name: row["mean"]["wsl_error"]["mean"]
