@@ -1,37 +1,16 @@
-"""Trains the contextual-attention infiller: `python train_ca.py data=folder data.path=FOLDER`."""
-
-import os
+"""Trains the contextual-attention infiller: `python train_ca.py data=folder data.root=FOLDER`."""
 
 import hydra
-import pytorch_lightning as pl
-import torch
-import wandb
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from fido.training.checkpoint import TrainingCheckpoint
+from fido.compose_training import train, training_photos
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train_ca")
 def main(config: DictConfig) -> None:
     """Trains, or goes on with the training that lies in `output`."""
-    torch.set_num_threads(config.threads)
-    pl.seed_everything(config.seed)
-    photos = instantiate(config.photos, _convert_="all")
-    seen = {"batches": photos.batch, "validation_images": photos.validation_images}
-    module = instantiate(config.training, **seen, _convert_="all")
-    checkpoint = TrainingCheckpoint(config.output, config.checkpoint_seconds)
-    trainer = instantiate(
-        config.trainer,
-        callbacks=[checkpoint, instantiate(config.grid, _convert_="all")],
-        logger=instantiate(config.train_logger, _convert_="all"),
-        enable_progress_bar=os.isatty(1),
-        _convert_="all",
-    )
-    try:
-        checkpoint.fit(trainer, module, config.steps)
-    finally:
-        wandb.finish()
+    photos = training_photos(config)
+    train(config, photos, config.steps)
 
 
 if __name__ == "__main__":

@@ -8,39 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from small_training import StopAt, Stopped, fit, stripes
 
 from fido.networks.contextual_attention import ContextualAttentionNet, push_pull
 from fido.training.averaged import warmup_cosine
-from fido.training.checkpoint import TrainingCheckpoint
 from fido.training.hole_masks import BernoulliCells
 from fido.training.infiller import InfillerTraining, hole_l1
 
 ROOT = Path(__file__).parent.parent
-
-
-class Stopped(KeyboardInterrupt):
-    """What a user's Ctrl-C is."""
-
-
-class StopAt(pl.Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            raise Stopped
-
-
-def stripes(n, seed):
-    """Diagonal stripes: easy to complete for who understands them, hard by blurring."""
-    generator = torch.Generator().manual_seed(seed)
-    phase = torch.rand(n, 3, 1, 1, generator=generator)
-    y, x = torch.arange(32.0).view(1, 1, 32, 1), torch.arange(32.0).view(1, 1, 1, 32)
-    return 0.5 + 0.4 * torch.sin((x + y) * 0.8 + 6.3 * phase)
 
 
 def module(steps, learning_rate=3e-3):
@@ -58,45 +36,24 @@ def module(steps, learning_rate=3e-3):
     )
 
 
-def fit(folder, steps, *callbacks):
-    checkpoint = TrainingCheckpoint(folder)
-    trained = module(steps)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        check_val_every_n_epoch=None,
-        val_check_interval=4,
-        num_sanity_val_steps=0,
-        callbacks=[checkpoint, *callbacks],
-    )
-    trainer.fit(
-        trained, range(steps), range(1), ckpt_path=checkpoint.resume_from(), weights_only=True
-    )
-    return trained
-
-
 def test_training_beats_the_prefill_it_starts_from(tmp_path):
-    trained = fit(tmp_path, 150)
+    trained = fit(tmp_path, module(150), 150)
     before = trained.evaluate(lambda image, keep: push_pull(image, keep, 4.0, 4))["cells"]
     assert trained.evaluate(trained.fill)["cells"] < 0.6 * before
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path):
-    whole = fit(tmp_path / "whole", 12)
+    whole = fit(tmp_path / "whole", module(12), 12)
     with pytest.raises((Stopped, SystemExit)):
-        fit(tmp_path / "parts", 12, StopAt(5))
+        fit(tmp_path / "parts", module(12), 12, StopAt(5))
     assert (tmp_path / "parts" / "last.ckpt").exists()
-    resumed = fit(tmp_path / "parts", 12)
+    resumed = fit(tmp_path / "parts", module(12), 12)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
     exported = load_file(tmp_path / "parts" / "ema.safetensors")
     assert all(torch.equal(value, exported[key]) for key, value in whole.ema.state_dict().items())
     # A finished training does nothing more.
-    again = fit(tmp_path / "parts", 12)
+    again = fit(tmp_path / "parts", module(12), 12)
     assert torch.equal(again.ema.stem.weight, whole.ema.stem.weight)
 
 

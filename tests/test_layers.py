@@ -36,7 +36,7 @@ RANKS = [
     {"report", "terminal", "evaluation", "dashboard"},
     {"compose", "sweeps"},
     {"named_stores"},
-    {"compose_metrics"},
+    {"compose_metrics", "compose_training"},
     {"compose_run"},
     {"compute_ray"},
 ]

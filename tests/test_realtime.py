@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from planted import planted_classifier, planted_sample
 from safetensors.torch import load_file, save_file
+from small_training import StopAt, fit
 from torch.nn import functional
 
 from fido.classifiers.base import Classifier
@@ -20,7 +20,6 @@ from fido.feature_encoder import FeatureEncoder
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.networks.masking_unet import MaskingUNet
-from fido.training.checkpoint import TrainingCheckpoint
 from fido.training.masker import MaskerTraining
 from fido.training.masker_loss import HingeLoss, PaperLoss, lead, squared_variation
 
@@ -227,32 +226,10 @@ def test_a_trained_network_draws_planted_evidence():
     assert float((keep * (1 - around)).sum() / (1 - around).sum()) < 0.05
 
 
-def fit(folder, module, steps, *callbacks):
-    checkpoint = TrainingCheckpoint(folder)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[checkpoint, *callbacks],
-    )
-    resume = checkpoint.resume_from()
-    trainer.fit(module, range(steps), ckpt_path=resume, weights_only=True)
-
-
-class StopAt(pl.Callback):
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == 2:
-            raise KeyboardInterrupt
-
-
 def test_an_interrupted_training_goes_on_exactly(classifier, tmp_path):
     fit(tmp_path / "whole", training(classifier, steps=4), 4)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fit(tmp_path / "parts", training(classifier, steps=4), 4, StopAt())
+        fit(tmp_path / "parts", training(classifier, steps=4), 4, StopAt(2))
     fit(tmp_path / "parts", training(classifier, steps=4), 4)
     whole, parts = (load_file(tmp_path / name / "ema.safetensors") for name in ("whole", "parts"))
     assert set(whole) == set(small_network().state_dict())

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 from safetensors.torch import load_file
+from small_training import StopAt, Stopped, fit, stripes
 from torch.distributions import Normal, kl_divergence
 from wandb_offline import read_run
 
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.push_pull import push_pull
-from fido.training.checkpoint import TrainingCheckpoint
 from fido.training.hole_masks import BernoulliCells
 from fido.training.inpainting_vae import VaeTraining, gaussian_nll, standard_kl
 from fido.training.logger import wandb_logger
@@ -25,27 +24,6 @@ from fido.training.validation_grid import ValidationGrid
 
 ROOT = Path(__file__).parent.parent
 LIGHT = {"style": "residual", "prefill": True, "skips": True, "patch": 2, "stem_kernel": 3}
-
-
-class Stopped(KeyboardInterrupt):
-    """What a user's Ctrl-C is."""
-
-
-class StopAt(pl.Callback):
-    def __init__(self, step):
-        self.step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            raise Stopped
-
-
-def stripes(n, seed):
-    """Diagonal stripes: easy to complete for who understands them, hard by blurring."""
-    generator = torch.Generator().manual_seed(seed)
-    phase = torch.rand(n, 3, 1, 1, generator=generator)
-    y, x = torch.arange(32.0).view(1, 1, 32, 1), torch.arange(32.0).view(1, 1, 1, 32)
-    return 0.5 + 0.4 * torch.sin((x + y) * 0.8 + 6.3 * phase)
 
 
 def module(steps=10, style=LIGHT, **options):
@@ -60,27 +38,6 @@ def module(steps=10, style=LIGHT, **options):
         steps=steps,
         **(given | options),
     )
-
-
-def fit(folder, steps, *callbacks, **options):
-    checkpoint = TrainingCheckpoint(folder)
-    trained = module(steps, **options)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        check_val_every_n_epoch=None,
-        val_check_interval=4,
-        num_sanity_val_steps=0,
-        callbacks=[checkpoint, *callbacks],
-    )
-    trainer.fit(
-        trained, range(steps), range(1), ckpt_path=checkpoint.resume_from(), weights_only=True
-    )
-    return trained
 
 
 def test_likelihood_and_divergence_are_those_of_torch():
@@ -146,16 +103,16 @@ def test_the_gradient_does_not_depend_on_the_workers():
 
 
 def test_training_beats_the_prefill_it_starts_from(tmp_path):
-    trained = fit(tmp_path, 150)
+    trained = fit(tmp_path, module(150), 150)
     assert trained.evaluate(trained.fill)["cells"] < 0.6 * trained.evaluate(push_pull)["cells"]
 
 
 @pytest.mark.parametrize("style", [LIGHT, {}], ids=["light", "paper"])
 def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, style):
-    whole = fit(tmp_path / "whole", 10, style=style)
+    whole = fit(tmp_path / "whole", module(10, style=style), 10)
     with pytest.raises((Stopped, SystemExit)):
-        fit(tmp_path / "parts", 10, StopAt(5), style=style)
-    resumed = fit(tmp_path / "parts", 10, style=style)
+        fit(tmp_path / "parts", module(10, style=style), 10, StopAt(5))
+    resumed = fit(tmp_path / "parts", module(10, style=style), 10)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
     exported = load_file(tmp_path / "parts" / "ema.safetensors")
@@ -165,7 +122,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, style):
 
 
 def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
-    trained = fit(tmp_path, 4, ValidationGrid(tmp_path, images=3, laws=["cells"]))
+    trained = fit(tmp_path, module(4), 4, ValidationGrid(tmp_path, images=3, laws=["cells"]))
     with Image.open(tmp_path / "infills" / "0000004.png") as file:
         picture = np.asarray(file).reshape(3, 32, 3, 32, 3).transpose(0, 2, 1, 3, 4)
     image = trained.validation_images[:3].mul(255).round().permute(0, 2, 3, 1).numpy()

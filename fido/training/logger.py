@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 from fido.wandb_key import has_key
 
@@ -30,3 +30,9 @@ def wandb_logger(save_dir: str, mode: str = "auto", **options: Any) -> WandbLogg
         )
     os.makedirs(save_dir, exist_ok=True)
     return WandbLogger(save_dir=save_dir, offline=mode == "offline", mode=mode, **options)
+
+
+def close(logger: Logger) -> None:
+    """Ends a run of Weights & Biases, so that all of it is on disk or sent."""
+    if isinstance(logger, WandbLogger):
+        logger.experiment.finish()
