@@ -8,7 +8,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.atomic import write_json
 from fido.compose import build, build_classifier, pick_device, plain_errors, prepare_command_line
-from fido.compose_metrics import evaluation_of_photos, evaluation_of_stores, finish
+from fido.compose_metrics import (
+    check_baseline,
+    evaluation_of_photos,
+    evaluation_of_stores,
+    finish,
+)
 from fido.environment import describe_environment
 from fido.evaluation.terminal import ScoreProgress, print_scores
 from fido.named_stores import named_stores, quote_stores
@@ -32,6 +37,7 @@ def main(cfg: DictConfig) -> None:
             evaluation = evaluation_of_stores(
                 cfg, classifier, device, stores, sweeps, folder, progress
             )
+        check_baseline(cfg, evaluation)
         settings = OmegaConf.to_container(cfg, resolve=True)
         with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
             evaluated = finish(cfg, evaluation, folder)

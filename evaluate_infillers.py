@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fido import weights
 from fido.atomic import write_json
 from fido.compose import build, build_classifier, pick_device, plain_errors, prepare_command_line
-from fido.compose_metrics import evaluation_of_photos, finish
+from fido.compose_metrics import check_baseline, evaluation_of_photos, finish
 from fido.environment import describe_environment
 from fido.evaluation.infillers import write_infillers
 from fido.evaluation.terminal import ScoreProgress
@@ -27,6 +27,7 @@ def main(cfg: DictConfig) -> None:
         write_json(folder / "env.json", describe_environment(device))
         classifier = build_classifier(cfg.classifier, device)
         evaluation = evaluation_of_photos(cfg, classifier, device, folder, ScoreProgress())
+        check_baseline(cfg, evaluation)
         settings = OmegaConf.to_container(cfg, resolve=True)
         with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
             evaluated = finish(cfg, evaluation, folder)

@@ -122,6 +122,20 @@ def _evaluation(
     return Evaluation(metrics, settings, samples, contenders, folder, progress)
 
 
+def check_baseline(cfg: DictConfig, evaluation: Evaluation) -> None:
+    """Refuse a baseline that no table has, before anything is scored.
+
+    A job of a sweep is not checked: the baseline may be another job.
+
+    Raises:
+        ValueError: Names the rows that there are.
+    """
+    baseline = cfg.evaluation.baseline
+    rows = dict.fromkeys(r for m in evaluation.metrics.values() for r in evaluation.rows(m))
+    if baseline is not None and rows and baseline not in rows:
+        raise ValueError(f"evaluation.baseline={baseline} is no row; there are {', '.join(rows)}")
+
+
 def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> Evaluated:
     """Score what is left to score and write tables and figures."""
     options = cfg.evaluation

@@ -85,6 +85,11 @@ def test_wrong_command_lines_end_with_one_line(tmp_path):
     )
     assert other.returncode == 1
     assert "explains another classifier" in other.stderr
+    unknown = run(
+        "evaluate.py", tmp_path, "store=good", METRICS, "logger=none", "evaluation.baseline=better"
+    )
+    assert unknown.returncode == 1
+    assert "evaluation.baseline=better is no row; there are Full, Center" in unknown.stderr
 
 
 def test_a_sweep_with_metrics_leaves_its_table(tmp_path):
