@@ -54,7 +54,7 @@ class StoredSamples:
     def ids(self) -> list[str]:
         """See `Samples.ids`: of every image that any store explains, or all of them do."""
         explained = [set(store) for store in self.stores.values()]
-        found = set.intersection(*explained) if self.common else set.union(*explained)
+        found = set.intersection(*explained) if self.common else set().union(*explained)
         return sorted(found)
 
     def load(self, image_id: str) -> Sample | None:
