@@ -1,16 +1,18 @@
-"""Trains the masking network: `python train_masker.py data=folder data.root=FOLDER`."""
+"""Trains the masking network: `python train_masker.py data=folder data.path=FOLDER`."""
 
 import hydra
 from omegaconf import DictConfig
 
+from fido.compose import plain_errors
 from fido.compose_training import train, training_photos
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train_masker")
 def main(config: DictConfig) -> None:
     """Trains, or goes on with the training that lies in `output`."""
-    photos = training_photos(config)
-    train(config, photos, config.steps)
+    with plain_errors():
+        photos = training_photos(config)
+        train(config, photos, config.steps)
 
 
 if __name__ == "__main__":

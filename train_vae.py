@@ -1,18 +1,20 @@
-"""Trains the VAE infiller: `python train_vae.py`, or with data=folder data.root=FOLDER."""
+"""Trains the VAE infiller: `python train_vae.py`, or with data=folder data.path=FOLDER."""
 
 import hydra
 from omegaconf import DictConfig
 
+from fido.compose import plain_errors
 from fido.compose_training import train, training_photos
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train_vae")
 def main(config: DictConfig) -> None:
     """Trains, or goes on with the training that lies in `output`."""
-    photos = training_photos(config)
-    steps = max(config.least_steps, config.epochs * photos.epoch)
-    epoch = min(steps, max(config.least_epoch, photos.epoch))
-    train(config, photos, steps, val_check_interval=epoch)
+    with plain_errors():
+        photos = training_photos(config)
+        steps = max(config.least_steps, config.epochs * photos.epoch)
+        epoch = min(steps, max(config.least_epoch, photos.epoch))
+        train(config, photos, steps, val_check_interval=epoch)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fido.allocator import keep_freed_memory
 from fido.classifiers.base import Classifier
 from fido.classifiers.folding import fold_batch_norms
 from fido.shards import WHO_WORKS, shard_name
@@ -41,18 +42,20 @@ def build(node: DictConfig, **shared: Any) -> Any:
         # Shared objects go to the constructor itself: Hydra would try to instantiate their parts.
         return instantiate(given, _convert_="all", _partial_=True)(**fill)
     except InstantiationException as error:
-        # Hydra wraps what a nested constructor raises; people want its own words.
-        if isinstance(error.__cause__, ValueError | OSError | ImportError):
-            raise error.__cause__ from None
-        raise
+        own = _own(error)
+        if own is error:
+            raise
+        raise own from None
 
 
 def build_classifier(node: DictConfig, device: torch.device) -> Classifier:
     """The run's classifier, its batch normalisations folded, on the device.
 
     Folding happens before the move, so that the weights, and with them the keys of scores on disk,
-    are the same for every device.
+    are the same for every device. On a CPU the process keeps the memory of its passes from here on.
     """
+    if device.type == "cpu":
+        keep_freed_memory()
     classifier: Classifier = build(node)
     return fold_batch_norms(classifier).to(device)
 
@@ -155,8 +158,18 @@ def plain_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, InstantiationException) as raised:
+        error = _own(raised)
+        if not isinstance(error, ValueError | OSError | ImportError):
+            raise
         single = HydraConfig.get().mode == RunMode.RUN
         if single and os.environ.get("HYDRA_FULL_ERROR") != "1":
             raise SystemExit(f"error: {error}") from None
         raise
+
+
+def _own(error: Exception) -> BaseException:
+    """What a nested constructor raised, without Hydra's wrapping: people want its own words."""
+    wrapped = isinstance(error, InstantiationException)
+    known = isinstance(error.__cause__, ValueError | OSError | ImportError)
+    return error.__cause__ if wrapped and known and error.__cause__ else error

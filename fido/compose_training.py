@@ -10,14 +10,16 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from fido.allocator import keep_freed_memory
 from fido.training.checkpoint import TrainingCheckpoint
 from fido.training.logger import close
 from fido.training.photos import TrainingPhotos
 
 
 def training_photos(config: DictConfig) -> TrainingPhotos:
-    """The photos of `config.photos`, after threads and seeds are set."""
+    """The photos of `config.photos`, after threads, memory and seeds are set."""
     torch.set_num_threads(config.threads)
+    keep_freed_memory()
     pl.seed_everything(config.seed)
     photos: TrainingPhotos = instantiate(config.photos, _convert_="all")
     return photos
