@@ -42,7 +42,7 @@ class StoredMasks:
         """(n, 1, h, w) bool, True keeps; None for photos without an explanation.
 
         Raises:
-            ValueError: If the explanation has no probabilities or is of another size.
+            ValueError: If the explanation has no probabilities or is of other pixels.
         """
         if sample.id not in self.store:
             return None
@@ -53,6 +53,12 @@ class StoredMasks:
             raise ValueError(
                 f"{self.store.folder}: {sample.id} needs keep probabilities of {size} pixels, "
                 f"found {found}; give a run of FIDO on these photos"
+            )
+        explained = self.store.sample(sample.id).image
+        if not torch.equal((255 * explained).round(), (255 * sample.image).round()):
+            raise ValueError(
+                f"{self.store.folder}: {sample.id} was explained with other pixels than those that "
+                "are filled here; give the run's data settings, data.resize above all"
             )
         if self.mask.get("draw") != "cell":
             return torch.rand((n, 1, *size), generator=generator) < keep_prob
