@@ -23,7 +23,8 @@ from fido.named_stores import named_stores, quote_stores
 def main(cfg: DictConfig) -> None:
     """Compose one evaluation from its configuration and execute it."""
     with plain_errors():
-        if (cfg.store is None) == (cfg.get("data") is None):
+        # An experiment may say how photos are cut; which ones is for data=NAME to say.
+        if (cfg.store is None) == ("_target_" not in (cfg.get("data") or {})):
             raise ValueError("give store=DIR[,DIR...] or data=NAME ..., one of the two")
         device = pick_device(cfg.device)
         folder, progress = Path(cfg.output_dir), ScoreProgress()

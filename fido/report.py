@@ -12,7 +12,7 @@ import wandb
 from torch import Tensor
 
 from fido.atomic import write_text
-from fido.runner import Result
+from fido.observer import Result
 from fido.shards import shard_name
 from fido.store import Row
 from fido.wandb_key import has_key

@@ -6,8 +6,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -18,6 +18,7 @@ from fido.data.photo import UnreadableImageError
 from fido.explainers.base import Explainer
 from fido.infillers.base import Infiller
 from fido.noise import ImageNoise
+from fido.observer import Observer, Result
 from fido.plots import explanation_figure, save_figure
 from fido.records import Explanation, Sample
 from fido.region_edit import RegionEdit, edit_region
@@ -25,33 +26,8 @@ from fido.shards import Shard
 from fido.store import ResultsStore, Row
 from fido.target import resolve_target
 
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """One explained image as observers get it; its files are already on disk."""
-
-    sample: Sample
-    explanation: Explanation
-    edit: RegionEdit
-    row: Row
-    figure: str
-    seconds: float
-
-
-class Observer(Protocol):
-    """Somebody who wants to know of results while a run goes on."""
-
-    def begin(self, done: int, to_do: int) -> None:
-        """Before the first image: how many are in the store already, how many are left."""
-        ...
-
-    def result(self, result: Result) -> None:
-        """After an image has been explained and saved."""
-        ...
-
-    def skipped(self, row: Row) -> None:
-        """After an image has been noted as not explained."""
-        ...
+AVERAGED = ("p_original", "p_kept", "p_removed", "area")
+"""Columns of `scores.csv` whose means stand in the summary."""
 
 
 class Runner:
@@ -229,10 +205,9 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     A mean that is not finite, because a classifier gave no number for an edited image, is None.
     """
     explained = [row for row in rows if row["status"] == "explained"]
-    averaged = ("p_original", "p_kept", "p_removed", "area")
     means = {
         name: math.fsum(float(row[name] or 0) for row in explained) / len(explained)
-        for name in averaged
+        for name in AVERAGED
         if explained
     }
     costs = ("forward", "backward", "infill")

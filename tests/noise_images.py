@@ -30,6 +30,7 @@ def sample(i):
 def save(store, i, saliency, target=0):
     one = sample(i)
     row = {"id": one.id, "status": "explained", "label": one.label, "target": target}
+    row |= {"area": 0.5, "p_kept": 0.9, "p_removed": None}
     store.save(one, explanation(saliency, one.id, target), row)
 
 

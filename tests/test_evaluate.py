@@ -22,9 +22,8 @@ from noise_images import (
     two_stores,
 )
 
-from fido.evaluation.evaluate import Contenders, Evaluation, ScoreAsItGoes
+from fido.evaluation.evaluate import ScoreAsItGoes
 from fido.evaluation.files import write_evaluation
-from fido.evaluation.samples import PhotoSamples, StoredSamples
 from fido.evaluation.statistics import Bootstrap, Estimate
 from fido.evaluation.summary import summarise
 from fido.evaluation.tables import interval, latex_table, markdown_table
@@ -35,7 +34,6 @@ from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.outside_box import OutsideBox
 from fido.metrics.sanity import Sanity
 from fido.metrics.sensitivity import Sensitivity
-from fido.records import Sample
 from fido.store import ResultsStore
 
 
@@ -140,47 +138,6 @@ def test_torchmetrics_merges_and_resets(stores):
         assert whole.per_image() == {}
 
 
-def test_stores_of_different_pixels_cannot_be_compared(stores, tmp_path):
-    other = ResultsStore(tmp_path / "other")
-    shifted = sample(1)
-    other.save(
-        Sample("img01", shifted.image.flip(-1), 0, shifted.boxes, 0),
-        explanation(noise(1), "img01"),
-        {"id": "img01", "status": "explained", "label": 0, "target": 0},
-    )
-    with pytest.raises(ValueError, match=r"img01.*different pixels.*data.resize"):
-        evaluation({**stores, "other": other}, tmp_path / "out").run()
-
-
-def test_other_explained_classes_and_misclassified_images_are_counted(stores, tmp_path):
-    other = ResultsStore(tmp_path / "other")
-    for i in range(3):
-        one = sample(i)
-        row = {"id": one.id, "status": "explained", "label": 0, "target": 1, "predicted": i % 2}
-        other.save(one, explanation(noise(i), one.id, 1), row)
-    which = {"outside_box": OutsideBox()}
-    both = evaluation({"good": stores["good"], "other": other}, tmp_path / "out", which)
-    both.run()
-    assert both.samples.counts()["other"] == {"explained": 3, "other class": 3}
-    correct = StoredSamples({"other": other}, only_correct=True)
-    loaded = [correct.load(image_id) is not None for image_id in correct.ids()]
-    assert loaded == [True, False, True]
-    assert correct.counts() == {"other": {"explained": 3, "left out: misclassified": 1}}
-
-
-def test_only_common_images_make_means_of_the_same_images(stores, tmp_path):
-    samples = StoredSamples(stores, common=True)
-    one = Evaluation(
-        {"outside_box": OutsideBox()}, {}, samples, Contenders(stores), tmp_path / "out"
-    )
-    records = one.run()["outside_box"]
-    assert list(records["good"]) == list(records["noise"]) == [f"img{i:02d}" for i in range(8)]
-    assert samples.counts() == {
-        "good": {"explained": 10, "left out: not explained by all": 2},
-        "noise": {"explained": 8, "failed": 2},
-    }
-
-
 def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
     classifier = share_classifier((0, 0, 64, 48), SIZE)
     which = {"infill_probability": InfillProbability(classifier, {"holes": Pixels(0.5)})}
@@ -220,26 +177,11 @@ def test_maps_of_groups_are_compared(stores, tmp_path):
     assert len(records["sanity"]["seed=2"]) == 4
 
 
-def test_photos_without_explanations_calibrate_and_are_counted():
-    class Photos:
-        on_error, only_correct = "stop", True
-
-        def selected(self):
-            from fido.data.base import Entry
-
-            return [Entry(f"img{i:02d}", None, 0) for i in range(6)]
-
-        def load(self, entry):
-            one = sample(int(entry.id[3:]))
-            label = 0 if float(one.image[0, 8:24, 8:24].mean()) > 0.5 else 1
-            wrong = entry.id == "img03"
-            return Sample(one.id, one.image, 1 - label if wrong else label, one.boxes)
-
-    samples = PhotoSamples(Photos(), share_classifier(BOX, SIZE))
-    loaded = [samples.load(image_id) for image_id in samples.ids()]
-    assert [one is None for one in loaded] == [i == 3 for i in range(6)]
-    assert all(one.target == one.label for one in loaded if one)
-    assert samples.counts() == {"photos": {"scored": 5, "excluded": 1}}
+def test_maps_that_some_run_lacks_are_counted(stores, tmp_path):
+    one = evaluation(stores, tmp_path, {"sensitivity": Sensitivity()}, groups={"both": [*stores]})
+    assert len(one.run()["sensitivity"]["both"]) == 8
+    assert one.counts()["both"] == {"left out: not in all runs compared": 2}
+    assert one.counts()["noise"] == {"explained": 8, "failed": 2}
 
 
 def test_scoring_as_it_goes_leaves_nothing_to_do(stores, tmp_path):

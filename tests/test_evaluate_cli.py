@@ -126,6 +126,27 @@ def test_a_sweep_with_metrics_leaves_its_table(tmp_path):
     assert errors["Ground-truth box"] == errors["ground_truth_box"] == 0
 
 
+def test_a_sweep_whose_scores_fail_says_so_and_ends_with_an_error(tmp_path):
+    write_photo(tmp_path / "a.png")
+    done = run(
+        "explain.py",
+        tmp_path,
+        "-m",
+        "explainer=full",
+        "classifier.interpolation=bilinear,bicubic",  # no metric can be of both classifiers
+        "data=folder",
+        "data.path=a.png",
+        "infiller=mean",
+        "metrics=[deletion]",
+        "logger=none",
+        "hydra.sweep.dir=sweep",
+    )
+    assert done.returncode == 1
+    assert "explains another classifier than the metrics would use" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "sweep" / "contact_sheet.png").is_file()
+
+
 def test_folders_with_commas_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b,c", "b", "d,e,f"):

@@ -124,7 +124,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     assert used[1] - used[0] < 4_000  # kilobytes, for 100 images of 50 kB each
 
 
-def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path):
+def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path, monkeypatch):
     def auc(settings=None, classifier=None):
         which = {"deletion": Deletion(classifier or share_classifier(BOX, SIZE), BLACK, 512)}
         one = Evaluation(
@@ -148,6 +148,12 @@ def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path):
     assert auc({"pixels_per_step": 3}) == after
     content["deletion"]["explanation"]["key"] = "another"
     page.write_text(json.dumps(content))
+    assert auc() == after
+    content["deletion"]["explanation"] = json.loads(page.read_text())["deletion"]["explanation"]
+    content["deletion"]["explanation"]["values"]["auc"] = 7.0
+    page.write_text(json.dumps(content))
+    assert auc() == 7.0
+    monkeypatch.setattr(Deletion, "revision", 1)  # the metric's own code has changed
     assert auc() == after
 
 

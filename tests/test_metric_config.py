@@ -53,6 +53,13 @@ def test_a_metric_gets_an_infiller_of_its_own():
     assert cfg.metrics.removal_curve.infiller._target_.endswith("BlurInfiller")
 
 
+@pytest.mark.parametrize("root", ["explain", "evaluate", "evaluate_infillers"])
+def test_every_setting_of_a_plain_command_has_a_value(root):
+    cfg = config(root, *(["data.root=x"] if root == "evaluate_infillers" else []))
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert plain["logger"]["project"] == "fido"
+
+
 @pytest.mark.parametrize("experiment", leaves("experiment"))
 def test_every_experiment_composes_for_the_script_that_it_names(experiment):
     text = (CONF / "experiment" / f"{experiment}.yaml").read_text()

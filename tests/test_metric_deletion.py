@@ -69,6 +69,11 @@ def test_infilling_that_does_not_lower_the_log_odds_has_no_suppression():
     assert metric.summary_curve(metric.records()) is None
 
 
+def test_a_fall_of_next_to_nothing_has_no_suppression():
+    assert suppression(torch.tensor([1.0, -2.0, 0.95])) is None
+    assert suppression(torch.tensor([1.0, 0.5, 0.5])).tolist() == [0, 1, 1]
+
+
 def test_suppression_may_overshoot_and_is_read_off_at_the_first_crossing():
     share = suppression(torch.tensor([4.0, 1.0, 3.0, -1.0, 0.0]))
     assert share.tolist() == [0, 0.75, 0.25, 1.25, 1.0]

@@ -108,6 +108,11 @@ def test_feature_removal_sees_the_object_go():
     assert gone["region"] == pytest.approx(6400 / 176**2)
     bare = Sample("bare", sample.image, 0, None, 0)
     assert math.isnan(metric.score(bare, BLACK).values["accuracy"])
+    seen = []
+    classifier.network.register_forward_pre_hook(lambda m, a: seen.append(a[0].shape[-2:]))
+    half = Sample("half", torch.ones(3, 176, 200), 0, boxes, 0)
+    assert metric.score(half, None).values["accuracy"] == 1
+    assert seen == [torch.Size(size)]  # the independent classifier's size, not the image's
 
 
 def test_lpips_takes_weights_from_torch_home_and_says_what_is_missing(tmp_path, monkeypatch):

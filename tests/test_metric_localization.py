@@ -9,6 +9,7 @@ import pytest
 import torch
 from analytic import box_map, explanation, white_sample
 
+from fido.explainers.base import half_of_maximum
 from fido.measures.calibration import CENTER, FULL, RANDOM, TRUTH, calibration_explanations
 from fido.measures.regions import best_iou, clean, pixel_boxes, relative_boxes, tight_box
 from fido.metrics.localization import Localization
@@ -29,6 +30,18 @@ def slow_tight_box(region):
         return [0, 0, region.shape[1], region.shape[0]]
     xs, ys = [p[0] for p in points], [p[1] for p in points]
     return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
+
+
+@pytest.mark.parametrize("what", [math.nan, math.inf, -math.inf])
+def test_a_pixel_that_is_not_finite_takes_no_region_away(what):
+    saliency = 0.3 + 0.6 * box_map((8, 8, 24, 24), SIZE)
+    region = clean(saliency, half_of_maximum(saliency)) > half_of_maximum(saliency)
+    saliency[0, 0, 0] = what
+    threshold = half_of_maximum(saliency)
+    assert threshold == pytest.approx(0.45)
+    assert torch.equal(clean(saliency, threshold) > threshold, region)
+    assert float(clean(saliency)[0, 0]) == pytest.approx(0.3)  # the smallest that there is
+    assert half_of_maximum(torch.full((1, 4, 4), what)) == 0
 
 
 def slow_iou(a, b):

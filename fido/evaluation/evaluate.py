@@ -16,8 +16,8 @@ from fido.evaluation.scorebook import ImagePage, ScoreBook, digest
 from fido.infillers.base import Infiller
 from fido.measures.calibration import calibration_explanations
 from fido.metrics.base import ImageMetric, ImageScore, mean_defined
+from fido.observer import Result
 from fido.records import Explanation, Sample
-from fido.runner import Result
 from fido.store import ResultsStore, Row
 
 INPUT = "input"
@@ -78,8 +78,9 @@ class Evaluation:
         self.contenders = contenders
         self.progress = progress
         self._book = ScoreBook(folder / "scored")
+        self._incomplete: dict[str, set[str]] = {}
         self._keys = {
-            name: digest(settings.get(name), weights_digest(metric))
+            name: digest(_settings_of(metric, settings.get(name)), weights_digest(metric))
             for name, metric in metrics.items()
         }
         self._infiller_keys = {
@@ -99,6 +100,16 @@ class Evaluation:
             if self.progress is not None:
                 self.progress(done, len(ids))
         return records
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Row to status to number of images; after `run`.
+
+        With those whose maps could not be compared because a run of the group lacks them.
+        """
+        counts = {row: dict(statuses) for row, statuses in self.samples.counts().items()}
+        for row, ids in self._incomplete.items():
+            counts.setdefault(row, {})["left out: not in all runs compared"] = len(ids)
+        return counts
 
     def rows(self, metric: ImageMetric) -> list[str]:
         """The rows of a metric's table, in order: calibration first."""
@@ -142,6 +153,8 @@ class Evaluation:
         explanations = [image.explanation(store) for store in names]
         maps = [one.saliency for one in explanations if one is not None]
         if len(maps) < len(names):
+            if maps:
+                self._incomplete.setdefault(row, set()).add(image.id)
             return None
         key = digest(self._keys[name], *maps)
         if metric.subject == "maps":
@@ -152,7 +165,7 @@ class Evaluation:
         self, name: str, metric: ImageMetric, row: str, image: _Image
     ) -> ImageScore | None:
         if row not in self.contenders.stores:
-            key = digest(self._keys[name], image.key, self.contenders.seed)
+            key = digest(self._keys[name], image.key, self.contenders.seed, image.sample.target)
             maps = calibration_explanations(row, image.sample, self.contenders.seed)
             return image.page.remember(
                 name,
@@ -241,6 +254,11 @@ def average(scores: Sequence[ImageScore], recorded: Sequence[str]) -> ImageScore
     values = {name: mean_defined(score.values[name] for score in scores) for name in recorded}
     curves = [score.curve for score in scores if score.curve is not None]
     return ImageScore(values, torch.stack(curves).double().mean(0) if curves else None)
+
+
+def _settings_of(metric: ImageMetric, settings: Any) -> Any:
+    """With the metric's revision, once it has one."""
+    return {"revision": metric.revision, "settings": settings} if metric.revision else settings
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -33,11 +33,6 @@ class Evaluated:
     counts: Mapping[str, Mapping[str, int]]
     figures: Mapping[str, Path]
 
-    @property
-    def markdown(self) -> str:
-        """All tables."""
-        return (self.folder / "tables.md").read_text(encoding="utf-8")
-
     def means(self, row: str) -> dict[str, float]:
         """`metrics/<metric>/<column>` to the mean of one row, without the undefined ones."""
         return {
@@ -78,7 +73,7 @@ def write_evaluation(
         for name, rows in records.items()
         if rows
     ]
-    counts = evaluation.samples.counts()
+    counts = evaluation.counts()
     write_text(folder / "scores.csv", scores_csv(summaries))
     parts = [part for summary in summaries for part in summary.parts()]
     tables = [markdown_table(part, bootstrap.level) for part in parts]

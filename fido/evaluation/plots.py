@@ -55,11 +55,10 @@ def metric_figure(summary: MetricSummary, level: float = 0.95) -> Figure:
         draw(axes, summary)
     if rest:
         rest[-1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.suptitle(
-        f"{summary.name.replace('_', ' ')}: means with {level:.0%} intervals, boxes over images",
-        fontsize=10,
-        color=INK,
-    )
+    title = f"{summary.name.replace('_', ' ')}: means with {level:.0%} intervals, boxes over images"
+    # At this size about twelve letters fit an inch.
+    lines_of_title = textwrap.wrap(title, int(11.5 * size[0]))
+    figure.suptitle("\n".join(lines_of_title), fontsize=10, color=INK)
     return figure
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.data.base import PhotoSource
@@ -61,7 +62,7 @@ class StoredSamples:
         """See `Samples.load`.
 
         Raises:
-            ValueError: If two stores hold different pixels under the id.
+            ValueError: If two stores hold different pixels, boxes or labels under the id.
             KeyError: If no store holds the image.
         """
         first: tuple[str, Sample] | None = None
@@ -76,8 +77,10 @@ class StoredSamples:
                     f"{image_id}: {name!r} and {first[0]!r} explain different pixels, so their "
                     "scores cannot be compared; were they made with another data.resize?"
                 )
-            elif first[1].target != sample.target:
-                self._other_class[name].add(image_id)
+            else:
+                first = first[0], self._together(first, (name, sample))
+                if first[1].target != sample.target:
+                    self._other_class[name].add(image_id)
         if first is None:
             raise KeyError(f"no store holds {image_id!r}")
         name, sample = first
@@ -85,6 +88,24 @@ class StoredSamples:
             self._wrong.add(image_id)
             return None
         return sample
+
+    def _together(self, first: tuple[str, Sample], other: tuple[str, Sample]) -> Sample:
+        """The first store's image with the label and boxes that only the other one knows."""
+        known, new = first[1], other[1]
+        for what, a, b in (
+            ("labels", known.label, new.label),
+            ("boxes", _plain(known.boxes), _plain(new.boxes)),
+        ):
+            if a is not None and b is not None and a != b:
+                raise ValueError(
+                    f"{known.id}: {other[0]!r} and {first[0]!r} hold different {what} ({b} and "
+                    f"{a}); score them in two evaluations, or remake one from the same data"
+                )
+        return replace(
+            known,
+            label=new.label if known.label is None else known.label,
+            boxes=new.boxes if known.boxes is None else known.boxes,
+        )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """See `Samples.counts`; by store, including what was not explained and why.
@@ -108,7 +129,8 @@ class StoredSamples:
 
 
 class PhotoSamples:
-    """The images of a photo source; the class of interest is their label.
+    """The images of a photo source; the class of interest is their label, or without one the
+    prediction.
 
     Args:
         source: Says which photos, and whether only correctly classified ones count.
@@ -139,12 +161,14 @@ class PhotoSamples:
                 raise
             self._left_out[image_id] = "unreadable"
             return None
-        if self.source.only_correct:
-            image = sample.image.unsqueeze(0).to(self.classifier.device)
-            if int(self.classifier(image)[0].argmax()) != sample.label:
-                self._left_out[image_id] = "excluded"
-                return None
-        return replace(sample, target=sample.label)
+        if sample.label is not None and not self.source.only_correct:
+            return replace(sample, target=sample.label)
+        image = sample.image.unsqueeze(0).to(self.classifier.device)
+        predicted = int(self.classifier(image)[0].argmax())
+        if self.source.only_correct and predicted != sample.label:
+            self._left_out[image_id] = "excluded"
+            return None
+        return replace(sample, target=predicted)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """See `Samples.counts`; of what was loaded so far."""
@@ -168,6 +192,10 @@ def check_classifier(
         if settings and settings.get("classifier") != wanted:
             others.append(name)
     return others
+
+
+def _plain(boxes: Tensor | None) -> object:
+    return None if boxes is None else boxes.tolist()
 
 
 def _statuses(store: ResultsStore) -> dict[str, int]:

@@ -28,6 +28,10 @@ class Explainer(Protocol):
 
 
 def half_of_maximum(saliency: Tensor) -> float:
-    """The threshold of maps on no fixed scale; a map without positive values has no region."""
-    highest = float(saliency.max())
+    """The threshold of maps on no fixed scale; a map without positive values has no region.
+
+    Of the finite values: one pixel that is not must not take the others' region away.
+    """
+    finite = saliency[saliency.isfinite()]
+    highest = float(finite.max()) if finite.numel() else 0.0
     return highest / 2 if highest > 0 else highest

@@ -1,12 +1,13 @@
 """From saliency maps to regions and boxes; one rule for maps that say nothing.
 
 Non-finite pixels carry no evidence: they count as the map's smallest finite value and never as
-part of a region. A region without pixels names no part of the image: its box is the whole image.
-Boxes are xmin, ymin, xmax, ymax in pixels, the maximum excluded.
+part of a region above a threshold. A region without pixels names no part of the image: its box is
+the whole image. Boxes are xmin, ymin, xmax, ymax in pixels, the maximum excluded.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,12 +15,13 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 
-def clean(saliency: Tensor, threshold: float = 0.0) -> Tensor:
-    """(h, w) float64 map with every non-finite pixel at or below all others and the threshold.
+def clean(saliency: Tensor, threshold: float = math.inf) -> Tensor:
+    """(h, w) float64 map with every non-finite pixel at or below all others and the threshold;
+    zeros if no pixel is finite.
 
     Args:
         saliency: (1, h, w) raw map.
-        threshold: The region's; a replaced pixel never exceeds it.
+        threshold: The region's, which a replaced pixel never exceeds; infinity where there is none.
 
     Raises:
         ValueError: If the map is not (1, h, w).

@@ -106,6 +106,9 @@ class ImageMetric(Metric, ABC):
     calibration: ClassVar[tuple[str, ...]] = ()
     """Rows without an explainer in the metric's table; see `fido.measures.calibration`."""
 
+    revision: ClassVar[int] = 0
+    """Raised when `score` changes what it gives for the same settings: older scores are void."""
+
     shows_input: ClassVar[bool] = True
     """Whether a metric of infillers has a row for the image as it is."""
 

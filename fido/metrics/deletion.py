@@ -57,7 +57,7 @@ class Deletion(ImageMetric):
 
     Args:
         classifier: Whose probability is measured.
-        infiller: What deleted pixels become; RISE's zero in normalised space is the mean colour.
+        infiller: What deleted pixels become; RISE's zero is its networks' mean colour.
             Never the explainer's own: all methods are measured with this one.
         pixels_per_step: Pixels changed at once; 224 * 8 in RISE.
         max_batch: Rows that go through the networks at once; see `Batches`.

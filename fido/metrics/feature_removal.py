@@ -7,6 +7,8 @@ from typing import Literal
 from urllib.error import URLError
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from fido.classifiers.base import Classifier
@@ -46,7 +48,8 @@ class FeatureRemoval(ImageMetric):
     image as it is. Images without a label or without a region have no value.
 
     Args:
-        classifier: An independent one: neither explained nor used to train an infiller.
+        classifier: An independent one: neither explained nor used to train an infiller. Images are
+            resized to its size.
         region: Finds the object's pixels.
         lpips: Backbone of the perceptual distance, "alex", "vgg" or "squeeze": its torchvision
             weights must be in TORCH_HOME or within reach; None leaves the distance out.
@@ -94,10 +97,18 @@ class FeatureRemoval(ImageMetric):
         edit = EditedImage(self.classifier, infiller, sample, "object", self.seed)
         image, edited = edit.image, edit.images(keep)
         values = {
-            "accuracy": float(int(self.classifier(edited)[0].argmax()) == sample.label),
+            "accuracy": float(self._names(edited) == sample.label),
             "ms_ssim": float(ms_ssim(image, edited)),
             "region": float(region.double().mean()),
         }
         if self.lpips is not None:
             values["lpips"] = float(self.lpips(edited, image))
         return ImageScore(values)
+
+    def _names(self, image: Tensor) -> int:
+        """The independent classifier's class of (1, 3, h, w) in [0, 1], resized for it."""
+        if tuple(image.shape[-2:]) != tuple(self.classifier.size):
+            image = functional.interpolate(
+                image, self.classifier.size, mode="bilinear", antialias=True, align_corners=False
+            )
+        return int(self.classifier(image)[0].argmax())

@@ -18,6 +18,10 @@ from fido.metrics.base import Column, Curve, ImageMetric, ImageScore, Series
 from fido.records import Explanation, Sample
 from fido.scores import log_odds
 
+LEAST_FALL = 0.1
+"""Nats that infilling everything must take away: shares of less are rounding and noise, and a
+single image with shares of some hundreds would be the mean."""
+
 
 def removal_curve(
     classifier: Classifier,
@@ -37,13 +41,13 @@ def removal_curve(
 def suppression(curve: Tensor) -> Tensor | None:
     """(n,) share of the suppression by infilling everything: `(s_0 - s_k) / (s_0 - s_N)`.
 
-    None where infilling everything does not lower the log-odds: the share is not defined there.
+    None where infilling everything lowers the log-odds by less than `LEAST_FALL`, or raises them.
 
     Source: Chang et al. 2019, section 4.5.
     """
     curve = curve.double()
     whole = float(curve[0] - curve[-1])
-    return (curve[0] - curve) / whole if whole > 0 else None
+    return (curve[0] - curve) / whole if whole >= LEAST_FALL else None
 
 
 def pixels_needed(share: Tensor, counts: Sequence[int], level: float) -> float:
@@ -67,12 +71,12 @@ class RemovalCurve(ImageMetric):
     """Pixels dropped in saliency order, and infilled, until the log-odds fall by some share.
 
     The log-odds' fall is measured against that of infilling the whole image. Images for which
-    infilling everything does not lower the log-odds have no value (and are counted).
+    infilling everything hardly lowers the log-odds, or raises them, have no value and are counted.
 
     Args:
         classifier: Whose log-odds are measured.
-        infiller: Fills the dropped pixels. Never the explainer's own: all methods are measured
-            with this one.
+        infiller: Fills the dropped pixels, the same for all methods. One that a method explains
+            with may favour it.
         levels: Shares of the whole suppression.
         pixels_per_step: Pixels dropped at once.
         max_batch: Rows that go through the networks at once; see `Batches`.
