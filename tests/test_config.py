@@ -127,7 +127,7 @@ def test_the_tables_with_scenes_take_places365(experiment):
         f"experiment={experiment}", "data=places365", "classifier=places365_resnet50", "method=sp"
     )
     assert config.data._target_.endswith("Places365Validation")
-    assert (config.data.resize, config.data.only_correct) == ("squash", True)
+    assert (config.data.resize, config.data.only_correct) == ("squash_crop", True)
     assert config.classifier._target_.endswith("places365_resnet50")
 
 

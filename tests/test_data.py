@@ -20,7 +20,7 @@ def dot_photo(width, height, x, y, radius=8):
     return Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize("resize", ["keep_aspect", "squash"])
+@pytest.mark.parametrize("resize", ["keep_aspect", "squash", "squash_crop"])
 @pytest.mark.parametrize("shape", [(300, 200), (200, 300), (321, 123)])
 @pytest.mark.parametrize("size", [(224, 224), (160, 224)])
 def test_boxes_land_where_the_pixels_land(resize, shape, size):
@@ -39,6 +39,14 @@ def test_resize_256_crop_224_of_a_square_photo():
     image = Geometry((224, 224), "keep_aspect", 224 / 256, "bilinear").image(photo)
     cropped = torch.from_numpy(np.array(photo.crop((16, 16, 240, 240)))).permute(2, 0, 1) / 255
     torch.testing.assert_close(image, cropped, atol=1 / 255, rtol=0)
+
+
+def test_squashed_to_256_and_cropped_to_224():
+    photo = dot_photo(512, 256, 256, 128)
+    image = Geometry((224, 224), "squash_crop", 224 / 256, "bilinear").image(photo)
+    squashed = photo.resize((256, 256), Image.Resampling.BILINEAR).crop((16, 16, 240, 240))
+    expected = torch.from_numpy(np.array(squashed)).permute(2, 0, 1) / 255
+    torch.testing.assert_close(image, expected, atol=2 / 255, rtol=0)
 
 
 def test_boxes_outside_the_crop_are_dropped_and_others_clipped():

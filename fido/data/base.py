@@ -41,7 +41,7 @@ class PhotoSource(ABC):
         size: (h, w) that the classifier takes.
         crop_fraction: The classifier's; see `Geometry`.
         interpolation: The classifier's; see `Geometry`.
-        resize: "keep_aspect" or "squash"; see `Geometry`.
+        resize: "keep_aspect", "squash" or "squash_crop"; see `Geometry`.
         index: Position of one image, or a list of positions; None takes all.
         limit: At most so many images, after `index` and `ids`; None takes all.
         ids: Ids of the images to take, in this order; None takes all.

@@ -35,6 +35,7 @@ class FolderPhotos(PhotoSource):
                 f"got path {path} and root {root}"
             )
         self.path = given[0]
+        self.key = "data.root" if path is None else "data.path"
 
     def entries(self) -> list[Entry]:
         """See `PhotoSource.entries`; sorted by path."""
@@ -49,9 +50,9 @@ class FolderPhotos(PhotoSource):
             files = [f for f in found if f.is_file()]
             root = _common_parent(files) if files else path
         else:
-            raise FileNotFoundError(f"data.path={self.path}: no such file or folder")
+            raise FileNotFoundError(f"{self.key}={self.path}: no such file or folder")
         if not files:
-            raise FileNotFoundError(f"data.path={self.path}: no image files there")
+            raise FileNotFoundError(f"{self.key}={self.path}: no image files there")
         files.sort()
         names = [_joined(f.relative_to(root).with_suffix("")) for f in files]
         return [

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-RESIZE = ("keep_aspect", "squash")
+RESIZE = ("keep_aspect", "squash", "squash_crop")
 INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -24,7 +24,8 @@ class Geometry:
     Args:
         size: (h, w) of the result in pixels.
         resize: "keep_aspect" takes the largest central rectangle of the result's aspect ratio,
-            shrunk by `crop_fraction`; "squash" takes the whole photo and gives up its aspect ratio.
+            shrunk by `crop_fraction`; "squash" takes the whole photo and gives up its aspect ratio;
+            "squash_crop" squashes, then crops to `crop_fraction` of both sides.
         crop_fraction: Share of the sides that the central crop keeps, in (0, 1]; 224 / 256 is
             "resize the short side to 256, crop 224". Not used by "squash".
         interpolation: "bilinear", "bicubic" or "lanczos", always antialiased.
@@ -53,6 +54,9 @@ class Geometry:
         """Left, top, right, bottom of the part of a photo that is taken, in its pixels."""
         if self.resize == "squash":
             return 0.0, 0.0, float(width), float(height)
+        if self.resize == "squash_crop":
+            left, top = (side * (1 - self.crop_fraction) / 2 for side in (width, height))
+            return left, top, width - left, height - top
         h, w = self.size
         pixels_each = min(width / w, height / h) * self.crop_fraction
         left, top = (width - w * pixels_each) / 2, (height - h * pixels_each) / 2
