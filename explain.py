@@ -5,16 +5,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fido.compose import build, plain_errors, prepare_command_line
+from fido.sweeps import Returned, check_returns, returned
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="explain")
-def main(cfg: DictConfig) -> float | None:
+def main(cfg: DictConfig) -> Returned:
     """Have one run executed, here or by workers."""
     with plain_errors():
         choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
-        summary = build(cfg.compute)(cfg, choices)
-        # What a sweeper that searches (Optuna) gets to see.
-        return summary["mean"].get(cfg.returns)
+        check_returns(cfg.returns)
+        return returned(build(cfg.compute)(cfg, choices), cfg.returns)
 
 
 if __name__ == "__main__":

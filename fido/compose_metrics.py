@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from fido.metrics.base import ImageMetric
 from fido.named_stores import groups_of, named_stores
 from fido.plots import save_figure
 from fido.store import ResultsStore
+from fido.sweeps import at_end
 
 Progress = Callable[[int, int], None]
 
@@ -147,9 +147,10 @@ class ScoreSweep(Callback):
     """Writes `<sweep folder>/<evaluation.name>` when the sweep has ended, also with failed jobs."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Arrange for the scores: Hydra calls no end hook after a sweep with a failed job."""
+        """Arrange for the scores."""
+        folder = Path(config.hydra.sweep.dir).resolve()
         if config.get("metrics"):
-            atexit.register(score_sweep, config, Path(config.hydra.sweep.dir).resolve())
+            at_end(lambda: score_sweep(config, folder))
 
 
 def score_sweep(cfg: DictConfig, folder: Path) -> Evaluated | None:
@@ -161,6 +162,10 @@ def score_sweep(cfg: DictConfig, folder: Path) -> Evaluated | None:
     classifier = build_classifier(cfg.classifier, device)
     out = folder / cfg.evaluation.name
     evaluation = evaluation_of_stores(cfg, classifier, device, stores, sweeps, out)
+    try:
+        check_baseline(cfg, evaluation)
+    except ValueError as error:  # hours of explanations are worth a table all the same
+        print(f"{error}; differences are from each table's first method")
     evaluated = finish(cfg, evaluation, out)
     settings = {name: settings_of_name(name) for name in stores}
     figure = parallel_coordinates(evaluated.summaries, settings)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +16,69 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.plots import contact_sheet, save_figure
 from fido.records import Explanation
+from fido.runner import AVERAGED
 from fido.shards import WHO_WORKS
 from fido.store import ResultsStore
+
+NO_NAME = (*WHO_WORKS, "experiment=")
+"""Overrides that tell no runs apart: experiments that share a folder share its maps."""
+
+
+def at_end(act: Callable[[], object]) -> None:
+    """Have something done when the sweep has ended; with failed jobs Hydra calls no hook then.
+
+    If it fails the process ends with exit code 1, after everything else that was to be done.
+    """
+    if not _FAILED:
+        # Registered first, so called last. An exit code can no longer be set, only taken.
+        atexit.register(lambda: os._exit(1) if any(_FAILED) else None)
+        _FAILED.append(False)
+    atexit.register(_do, act)
+
+
+_FAILED: list[bool] = []
+
+
+def _do(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception as error:
+        _FAILED.append(True)
+        if isinstance(error, ValueError | OSError | ImportError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+Returned = float | None | list[float | None]
+"""What a job tells a sweeper that searches (Optuna)."""
+
+
+def check_returns(wanted: str | Sequence[str]) -> None:
+    """Refuse what a job cannot return, before it has begun.
+
+    Raises:
+        ValueError: Names what it can.
+    """
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    if not names or not set(names) <= set(AVERAGED):
+        given = ", ".join(names)
+        raise ValueError(f"returns={given}: give one or a list of {', '.join(AVERAGED)}")
+
+
+def returned(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returned:
+    """Means over a run's images, one or a list of several; None without an image.
+
+    Args:
+        summary: See `Runner.run`.
+        wanted: A name or names; see `check_returns`.
+    """
+    means: Mapping[str, float | None] = summary["mean"]
+    if isinstance(wanted, str):
+        return means.get(wanted)
+    return [means.get(name) for name in wanted]
 
 
 class ContactSheet(Callback):
@@ -29,8 +94,9 @@ class ContactSheet(Callback):
         self.max_images = max_images
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Arrange for the sheet: Hydra calls no end hook after a sweep with a failed job."""
-        atexit.register(self._draw, Path(config.hydra.sweep.dir).resolve())
+        """Arrange for the sheet."""
+        folder = Path(config.hydra.sweep.dir).resolve()
+        at_end(lambda: self._draw(folder))
 
     def _draw(self, folder: Path) -> None:
         path = draw_contact_sheet(folder, self.max_images)
@@ -41,12 +107,12 @@ class ContactSheet(Callback):
 def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:
     """Draw the stores below a sweep's folder; None if they hold no explanations."""
     stores = sweep_stores(folder)
+    rows = sorted({image_id for store in stores.values() for image_id in store})[:max_images]
     cells = {}
-    rows: list[str] = []
     for column, store in stores.items():
-        for image_id in store:
-            if image_id not in rows:
-                rows.append(image_id)
+        for image_id in rows:  # only these: a sweep may hold more maps than memory
+            if image_id not in store:
+                continue
             row = store.row(image_id)
             explanation: Explanation = store.load(image_id)
             caption = (
@@ -56,7 +122,7 @@ def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:
             cells[image_id, column] = (store.sample(image_id).image, explanation, caption)
     if not cells:
         return None
-    figure = contact_sheet(cells, sorted(rows)[:max_images], list(stores))
+    figure = contact_sheet(cells, rows, list(stores))
     return save_figure(figure, folder / "contact_sheet.png")
 
 
@@ -67,7 +133,7 @@ def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
         records = hydra_records(explanations.parent)
         if records and explanations.is_dir():
             given = map(str, OmegaConf.load(records[0] / "overrides.yaml"))
-            overrides[explanations.parent] = [o for o in given if not o.startswith(WHO_WORKS)]
+            overrides[explanations.parent] = [o for o in given if not o.startswith(NO_NAME)]
     common = set.intersection(*map(set, overrides.values())) if overrides else set()
     if len(overrides) == 1:
         common = set()
