@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
 
             from fido.dashboard import build_workspace, specification
         except ImportError as error:  # also of a wandb that is older than the extra's
-            raise ImportError(f"{error}: pip install 'fido[dashboard]'") from error
+            raise ImportError(f"{error}: pip install -e '.[dashboard]'") from error
         if cfg.save and not has_key():
             raise ValueError(
                 "no W&B key here: run `wandb login` or set WANDB_API_KEY; save=false needs no "

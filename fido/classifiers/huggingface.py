@@ -28,7 +28,7 @@ def huggingface_classifier(
         from transformers import AutoImageProcessor, AutoModelForImageClassification
     except ImportError as error:
         raise ImportError(
-            "classifier=huggingface needs transformers: pip install 'fido[huggingface]'"
+            "classifier=huggingface needs transformers: pip install -e '.[huggingface]'"
         ) from error
     try:
         network = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True)

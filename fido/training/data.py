@@ -19,23 +19,6 @@ from torch import Tensor
 from fido.atomic import atomic_path, write_json
 from fido.noise import image_seed
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-
-
-def image_files(root: Path) -> list[Path]:
-    """All image files below `root`, sorted by their path relative to it.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    found = sorted(
-        (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()),
-        key=lambda path: path.relative_to(root).as_posix(),
-    )
-    if not found:
-        raise ValueError(f"no image ({', '.join(SUFFIXES)}) below {root}; give a folder of images")
-    return found
-
 
 def split_by_name(names: Sequence[str], held_out: int) -> tuple[list[int], list[int]]:
     """Training and validation positions: the `held_out` names of smallest sha256 are validation.
@@ -66,26 +49,21 @@ def decode(path: Path, size: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
-def cached_images(root: Path | str, size: int, cache: Path | str) -> tuple[np.ndarray, list[str]]:
-    """Every image below `root` as bytes, decoded on the first call only.
+def cached_files(
+    files: Sequence[Path], root: Path, size: int, cache: Path | str
+) -> tuple[np.ndarray, list[str]]:
+    """Images as bytes, decoded on the first call only.
 
     Args:
-        root: Folder of images, searched with its subfolders.
+        files: The images, all below `root`.
+        root: Folder by which their names are relative.
         size: Side of the stored squares in pixels.
         cache: Folder for the decoded file; a file's name covers the images' names, lengths and
             times and `size`, so that changed images are decoded again.
 
     Returns:
-        (n, size, size, 3) uint8 memory map, read only, and the names relative to `root`.
+        (n, size, size, 3) uint8 memory map, read only, and the names, both in the files' order.
     """
-    root = Path(root)
-    return cached_files(image_files(root), root, size, cache)
-
-
-def cached_files(
-    files: Sequence[Path], root: Path, size: int, cache: Path | str
-) -> tuple[np.ndarray, list[str]]:
-    """The same for a list of image files below `root`, in their order."""
     cache = Path(cache)
     names = [path.relative_to(root).as_posix() for path in files]
     stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
@@ -109,7 +87,7 @@ class RandomCrops:
     Every epoch is a new random order of the images; a batch may reach over two epochs.
 
     Args:
-        images: (n, size, size, 3) uint8, for instance from `cached_images`.
+        images: (n, size, size, 3) uint8, for instance from `cached_files`.
         positions: Which images to use.
         crop: Side of the crops in pixels.
         batch_size: Crops a batch.
