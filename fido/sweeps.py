@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from fido.runner import AVERAGED
 from fido.shards import WHO_WORKS
 from fido.store import ResultsStore
 
-NO_NAME = (*WHO_WORKS, "experiment=")
-"""Overrides that tell no runs apart: experiments that share a folder share its maps."""
+NO_NAME = (*WHO_WORKS, "experiment=", "data.limit=")
+"""Overrides that tell no maps apart: experiments share a folder's maps, limits grow."""
 
 
 def at_end(act: Callable[[], object]) -> None:
@@ -137,9 +138,11 @@ def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
     common = set.intersection(*map(set, overrides.values())) if overrides else set()
     if len(overrides) == 1:
         common = set()
+    names = {job: " ".join(o for o in given if o not in common) for job, given in overrides.items()}
+    often = Counter(names.values())
     return {
-        " ".join(o for o in theirs if o not in common): ResultsStore(job)
-        for job, theirs in overrides.items()
+        name if often[name] == 1 else f"{name} ({job.name})".strip(): ResultsStore(job)
+        for job, name in names.items()
     }
 
 

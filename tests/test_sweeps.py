@@ -56,3 +56,11 @@ def test_experiments_that_share_maps_do_not_name_them(tmp_path):
     ):
         save(store, 0, torch.rand(1, 48, 64))
     assert list(sweep_stores(tmp_path)) == ["method=fido_ca", "method=realtime"]
+
+
+def test_no_run_is_lost_for_its_name(tmp_path):
+    given = ["method=lime", "data.limit=9"]
+    for store in jobs(tmp_path, first=given, second=["method=lime", "data.limit=5"], c=["seed=1"]):
+        save(store, 0, torch.rand(1, 48, 64))
+    names = list(sweep_stores(tmp_path))
+    assert names == ["seed=1", "method=lime (first)", "method=lime (second)"]
