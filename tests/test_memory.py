@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from planted import planted_classifier, write_photo
 
+from fido.allocator import keep_freed_memory
 from fido.data.folder import FolderPhotos
 from fido.evaluation.evaluate import Contenders, Evaluation, ScoreAsItGoes
 from fido.evaluation.samples import StoredSamples
@@ -47,6 +48,7 @@ class Peak:
 def peaks(folder, drawn):
     """Run over all photos of a folder; with fits and figures, or with neither."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as every command does
     classifier, infiller, store = planted_classifier(), MeanInfiller(), ResultsStore(folder / "run")
     terminal, peak = Terminal(interactive=False), Peak()
     fit = {"mask": {"grid": 10}, "steps": 1, "samples": 2}
