@@ -7,7 +7,7 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # <malloc.h>
-KEPT = 2**31 - 1  # bytes at the end of the heap that go back to the system only beyond this
+NEVER = -1  # as a threshold: the end of the heap does not go back to the system
 AT_ONCE = 2**26  # bytes that the heap grows by
 
 
@@ -20,16 +20,18 @@ def keep_freed_memory() -> bool:
     (`benchmarks/allocator.py`). The process keeps its peak size instead. Numbers do not change.
 
     Returns:
-        Whether it was done: not without glibc, and not where MALLOC_MMAP_MAX_ or
-        MALLOC_TRIM_THRESHOLD_ is set, whose values then hold.
+        Whether it was done: not without glibc, and not where the environment sets up glibc's malloc
+        itself (MALLOC_..., GLIBC_TUNABLES=glibc.malloc...), which then holds.
     """
     if not sys.platform.startswith("linux"):
         return False
-    if {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"} & set(os.environ):
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    options = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: KEPT, M_TOP_PAD: AT_ONCE}
+    options = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: NEVER, M_TOP_PAD: AT_ONCE}
     done = [mallopt(option, value) == 1 for option, value in options.items()]
     return all(done)

@@ -54,5 +54,5 @@ class Explanation:
 
     @property
     def region(self) -> Tensor:
-        """(1, h, w) bool: where the saliency exceeds the threshold."""
-        return self.saliency > self.threshold
+        """(1, h, w) bool: where the saliency is finite and exceeds the threshold."""
+        return (self.saliency > self.threshold) & self.saliency.isfinite()

@@ -28,7 +28,8 @@ NO_NAME = (*WHO_WORKS, "experiment=", "data.limit=")
 def at_end(act: Callable[[], object]) -> None:
     """Have something done when the sweep has ended; with failed jobs Hydra calls no hook then.
 
-    If it fails the process ends with exit code 1, after everything else that was to be done.
+    If it fails, or is interrupted, the process ends with exit code 1, after what else was arranged
+    here.
     """
     if not _FAILED:
         # Registered first, so called last. An exit code can no longer be set, only taken.
@@ -43,9 +44,12 @@ _FAILED: list[bool] = []
 def _do(act: Callable[[], object]) -> None:
     try:
         act()
-    except Exception as error:
+    except BaseException as error:
         _FAILED.append(True)
-        if isinstance(error, ValueError | OSError | ImportError):
+        plain = os.environ.get("HYDRA_FULL_ERROR") != "1"
+        if plain and isinstance(error, KeyboardInterrupt):
+            print("interrupted; evaluate.py store=DIR goes on with the scores", file=sys.stderr)
+        elif plain and isinstance(error, ValueError | OSError | ImportError):
             print(f"error: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
@@ -57,28 +61,28 @@ Returned = float | None | list[float | None]
 """What a job tells a sweeper that searches (Optuna)."""
 
 
-def check_returns(wanted: str | Sequence[str]) -> None:
+def check_returns(wanted: str | Sequence[str] | None) -> None:
     """Refuse what a job cannot return, before it has begun.
 
     Raises:
         ValueError: Names what it can.
     """
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
+    names = [wanted] if isinstance(wanted, str) else list(wanted or [])
     if not names or not set(names) <= set(AVERAGED):
         given = ", ".join(names)
         raise ValueError(f"returns={given}: give one or a list of {', '.join(AVERAGED)}")
 
 
 def returned(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returned:
-    """Means over a run's images, one or a list of several; None without an image.
+    """Means over a run's images, one or a list of two or more; None without an image.
 
     Args:
         summary: See `Runner.run`.
         wanted: A name or names; see `check_returns`.
     """
     means: Mapping[str, float | None] = summary["mean"]
-    if isinstance(wanted, str):
-        return means.get(wanted)
+    if isinstance(wanted, str) or len(wanted) == 1:
+        return means.get(wanted if isinstance(wanted, str) else wanted[0])
     return [means.get(name) for name in wanted]
 
 
@@ -134,16 +138,24 @@ def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
         records = hydra_records(explanations.parent)
         if records and explanations.is_dir():
             given = map(str, OmegaConf.load(records[0] / "overrides.yaml"))
-            overrides[explanations.parent] = [o for o in given if not o.startswith(NO_NAME)]
-    common = set.intersection(*map(set, overrides.values())) if overrides else set()
-    if len(overrides) == 1:
-        common = set()
-    names = {job: " ".join(o for o in given if o not in common) for job, given in overrides.items()}
-    often = Counter(names.values())
-    return {
-        name if often[name] == 1 else f"{name} ({job.name})".strip(): ResultsStore(job)
-        for job, name in names.items()
+            overrides[explanations.parent] = [o for o in given if not o.startswith(WHO_WORKS)]
+    telling = {
+        job: [override for override in given if not override.startswith(NO_NAME)]
+        for job, given in overrides.items()
     }
+    common = set.intersection(*map(set, telling.values())) if len(telling) > 1 else set()
+
+    def joined(given: list[str]) -> str:
+        return " ".join(override for override in given if override not in common)
+
+    # Names as short as can be: with what tells no maps apart, or the folder, only where needed.
+    short = {job: joined(given) for job, given in telling.items()}
+    long = {job: joined(overrides[job]) for job in short}
+    often = Counter(short.values())
+    names = {job: name if often[name] == 1 else long[job] for job, name in short.items()}
+    often = Counter(names.values())
+    names |= {job: f"{n} ({job.relative_to(folder)})" for job, n in names.items() if often[n] > 1}
+    return {name.strip(): ResultsStore(job) for job, name in names.items()}
 
 
 def _by_number(path: Path) -> list[tuple[float, str]]:

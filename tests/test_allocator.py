@@ -45,5 +45,6 @@ def test_pages_are_asked_for_once():
 
 def test_the_users_own_setting_holds(monkeypatch):
     assert faults("keep", MALLOC_MMAP_MAX_="65536")[0] == "False"
+    assert faults("keep", GLIBC_TUNABLES="glibc.malloc.mmap_max=65536")[0] == "False"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_freed_memory() is False

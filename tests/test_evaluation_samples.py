@@ -61,6 +61,8 @@ def test_only_common_images_make_means_of_the_same_images(stores, tmp_path):
         "good": {"explained": 10, "left out: not explained by all": 2},
         "noise": {"explained": 8, "failed": 2},
     }
+    crashed = {**stores, "crashed before its first map": ResultsStore(tmp_path / "crashed")}
+    assert StoredSamples(crashed, common=True).ids() == samples.ids()
 
 
 def test_photos_without_explanations_calibrate_and_are_counted():

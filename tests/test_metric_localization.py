@@ -40,6 +40,7 @@ def test_a_pixel_that_is_not_finite_takes_no_region_away(what):
     threshold = half_of_maximum(saliency)
     assert threshold == pytest.approx(0.45)
     assert torch.equal(clean(saliency, threshold) > threshold, region)
+    assert torch.equal(explanation(saliency, threshold=threshold).region[0], region)
     assert float(clean(saliency)[0, 0]) == pytest.approx(0.3)  # the smallest that there is
     assert half_of_maximum(torch.full((1, 4, 4), what)) == 0
 

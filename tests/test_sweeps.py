@@ -43,7 +43,8 @@ def test_a_job_returns_what_a_search_asks_for():
     assert returned(summary, ["area", "p_removed"]) == [0.25, None]
     assert returned({"mean": {}}, "area") is None
     check_returns(["area", "p_kept"])
-    for wrong in ("p_keep", ["area", "size"], []):
+    assert returned(summary, ["area"]) == 0.25
+    for wrong in ("p_keep", ["area", "size"], [], None):
         with pytest.raises(ValueError, match="p_original, p_kept, p_removed, area"):
             check_returns(wrong)
 
@@ -59,8 +60,18 @@ def test_experiments_that_share_maps_do_not_name_them(tmp_path):
 
 
 def test_no_run_is_lost_for_its_name(tmp_path):
-    given = ["method=lime", "data.limit=9"]
-    for store in jobs(tmp_path, first=given, second=["method=lime", "data.limit=5"], c=["seed=1"]):
-        save(store, 0, torch.rand(1, 48, 64))
-    names = list(sweep_stores(tmp_path))
-    assert names == ["seed=1", "method=lime (first)", "method=lime (second)"]
+    for sweep, limit in (("one", 9), ("other", 5)):
+        lime, ca = ["method=lime", f"data.limit={limit}"], ["method=ca", f"data.limit={limit}"]
+        for store in jobs(tmp_path / sweep, a=lime, b=ca):
+            save(store, 0, torch.rand(1, 48, 64))
+    list(jobs(tmp_path / "one" / "more", a=["method=ca", "data.limit=9"]))
+    names = {
+        name: str(s.folder.relative_to(tmp_path)) for name, s in sweep_stores(tmp_path).items()
+    }
+    assert names == {
+        "method=lime data.limit=9": "one/a",
+        "method=lime data.limit=5": "other/a",
+        "method=ca data.limit=5": "other/b",
+        "method=ca data.limit=9 (one/b)": "one/b",
+        "method=ca data.limit=9 (one/more/a)": "one/more/a",
+    }

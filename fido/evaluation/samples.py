@@ -40,7 +40,7 @@ class StoredSamples:
     Args:
         stores: Row name to store.
         only_correct: Leave out images that the explained classifier does not predict as labelled.
-        common: Leave out images that a store does not explain.
+        common: Leave out images that a store does not explain; stores without any do not count.
     """
 
     def __init__(
@@ -53,9 +53,12 @@ class StoredSamples:
         self._other_class: dict[str, set[str]] = {name: set() for name in stores}
 
     def ids(self) -> list[str]:
-        """See `Samples.ids`: of every image that any store explains, or all of them do."""
-        explained = [set(store) for store in self.stores.values()]
-        found = set.intersection(*explained) if self.common else set().union(*explained)
+        """See `Samples.ids`: images that any store explains, or all of those that explain some."""
+        # A job that failed before its first map must not empty the tables of all others.
+        explained = [ids for store in self.stores.values() if (ids := set(store))]
+        if not explained:
+            return []
+        found = set.intersection(*explained) if self.common else set.union(*explained)
         return sorted(found)
 
     def load(self, image_id: str) -> Sample | None:

@@ -58,7 +58,7 @@ class Deletion(ImageMetric):
     Args:
         classifier: Whose probability is measured.
         infiller: What deleted pixels become; RISE's zero is its networks' mean colour.
-            Never the explainer's own: all methods are measured with this one.
+            The same for all methods; one that a method explains with may favour it.
         pixels_per_step: Pixels changed at once; 224 * 8 in RISE.
         max_batch: Rows that go through the networks at once; see `Batches`.
         seed: Of the order of ties and the infiller's random numbers.

@@ -38,6 +38,7 @@ class InfillProbability(ImageMetric):
     """
 
     higher_is_better = True
+    revision = 1  # masks of a store were laid over other pixels
     subject = "infiller"
 
     def __init__(

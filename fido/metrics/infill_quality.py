@@ -43,6 +43,7 @@ class InfillQuality(ImageMetric):
     """
 
     higher_is_better = False
+    revision = 1  # masks of a store were laid over other pixels
     subject = "infiller"
     shows_input = False
 

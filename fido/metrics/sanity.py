@@ -21,6 +21,7 @@ class Sanity(ImageMetric):
     """
 
     higher_is_better = False
+    revision = 1  # non-finite pixels are the smallest finite value, not 0
     subject = "pair"
     recorded = ("spearman", "spearman_abs", "ssim")
     columns = (

@@ -28,6 +28,7 @@ class Sensitivity(ImageMetric):
     """
 
     higher_is_better = True
+    revision = 1  # non-finite pixels are the smallest finite value, not 0
     subject = "maps"
     recorded = ("ssim", "hog", "spearman")
     columns = (
