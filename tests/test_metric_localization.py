@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from analytic import box_map, explanation, white_sample
@@ -212,6 +213,8 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
             boxes[row["file"]].append(corners)
     assert len(boxes) == 650
     full, center = Localization(alphas=()), Localization(alphas=())
+    outside = {FULL: OutsideBox(), CENTER: OutsideBox()}
+    shares = {FULL: 0.0, CENTER: 0.0}
     wrong = {"full": 0, "center": 0}
     for name, corners in boxes.items():
         sample = Sample(name, torch.zeros(3, 224, 224), 0, torch.tensor(corners), 0)
@@ -221,9 +224,18 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
         whole = [[round(c) for c in torch.tensor(box).tolist()] for box in corners]
         wrong["full"] += max(slow_iou([0, 0, 224, 224], box) for box in whole) <= 0.5
         wrong["center"] += max(slow_iou([33, 33, 191, 191], box) for box in whole) <= 0.5
+        covered = np.zeros((224, 224), bool)
+        for left, top, right, bottom in whole:
+            covered[top:bottom, left:right] = True
+        shares[FULL] += 1 - covered.mean()
+        shares[CENTER] += 1 - covered[33:191, 33:191].mean()
+        for row, metric in outside.items():
+            metric.update(sample, calibration_explanations(row, sample)[0])
     assert float(full.compute()["wsl_error"]) == pytest.approx(wrong["full"] / 650)
     assert float(center.compute()["wsl_error"]) == pytest.approx(wrong["center"] / 650)
     assert wrong == {"full": 343, "center": 268}
+    for row, metric in outside.items():
+        assert float(metric.compute()["outside"]) == pytest.approx(shares[row] / 650)
 
 
 def test_calibration_rows_equal_the_explainers_of_the_same_name():
