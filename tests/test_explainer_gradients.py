@@ -1,72 +1,23 @@
 """Gradients, integrated gradients, SmoothGrad, occlusion and Grad-CAM, which captum computes."""
 
 import pytest
-import timm
 import torch
 from captum.attr import NoiseTunnel, Saliency
 from planted import BOX, box_region, iou, planted_classifier, planted_sample
-from torch import nn
-from torchvision.models import resnet18, vit_b_16
+from small_networks import BrightCells, Curved, noisy_sample, plain, wrapped
 
-from fido.classifiers.base import Classifier
 from fido.explainers.grad_cam import GradCam
 from fido.explainers.gradient import Gradient
 from fido.explainers.integrated_gradients import IntegratedGradients
 from fido.explainers.occlusion import Occlusion
 from fido.explainers.sliding_patch import SlidingPatch
 from fido.explainers.smoothgrad import SmoothGrad
-from fido.feature_maps import last_feature_map
 from fido.infillers.blur import BlurInfiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.noise import ImageNoise
 
 GREY = (0.2, 0.2, 0.2)
-
-
-class Curved(nn.Module):
-    """A tiny network with curvature everywhere, two classes."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(3)
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 6, 5, stride=2), nn.Tanh(), nn.Conv2d(6, 4, 3, stride=2), nn.Softplus()
-        )
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.head(3 * self.body(x).mean((2, 3)))
-
-
-class BrightCells(nn.Module):
-    """Feature maps that are bright 4 x 4 cells, and cells of the box that speak for class 1."""
-
-    def __init__(self):
-        super().__init__()
-        self.cells = nn.Conv2d(3, 2, 4, stride=4)
-        nn.init.constant_(self.cells.weight, 1 / 48)
-        self.cells.bias = nn.Parameter(torch.tensor([-0.5, 0.5]))  # the other map is bright always
-        self.active = nn.ReLU(inplace=True)
-
-    def forward(self, x):
-        maps = self.active(self.cells(x))
-        score = 20 * maps[:, 0].mean((1, 2)) - 0.1 * maps[:, 1].mean((1, 2))
-        return torch.stack([torch.zeros_like(score), score], 1)
-
-
-def wrapped(network, size=(40, 48)):
-    return Classifier(network, size=size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
-
-
-def plain(network, size=(40, 48)):
-    return Classifier(network, size=size, mean=(0, 0, 0), std=(1, 1, 1))
-
-
-def noisy_sample(image_id="noisy"):
-    sample = planted_sample(image_id=image_id)
-    image = sample.image + 0.1 * ImageNoise(0, [image_id], "test").uniform(1, 3, 40, 48)[0]
-    return type(sample)(image_id, image, target=1)
 
 
 def gradient_of(classifier, image, target, score):
@@ -187,55 +138,6 @@ def test_occlusion_of_tiles_has_the_values_of_sliding_patch():
     torch.testing.assert_close(sum(inner) / 2, theirs.saliency[:, ::8, ::8], rtol=0.05, atol=2e-3)
 
 
-def test_grad_cam_by_hand():
-    classifier, sample = wrapped(Curved()), noisy_sample()
-    network = classifier.network
-    maps = network.body((sample.image - classifier.mean) / classifier.std).detach()
-    maps.requires_grad_()
-    logits = network.head(3 * maps.mean((2, 3)))
-    (gradient,) = torch.autograd.grad(logits[0, 1], maps)
-    cam = (maps * gradient.mean((2, 3), keepdim=True)).sum(1, keepdim=True).relu().detach()
-    expected = nn.functional.interpolate(cam, (40, 48), mode="bilinear")
-    (explanation,) = GradCam(classifier).explain([sample])
-    torch.testing.assert_close(explanation.saliency, expected[0], rtol=1e-4, atol=1e-7)
-
-
-def test_grad_cam_finds_the_last_feature_maps():
-    image = torch.rand(1, 3, 64, 96)
-    network = resnet18()
-    assert last_feature_map(wrapped(network, (64, 96)), image) is network.layer4
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    assert last_feature_map(wrapped(network, (64, 96)), image) is network.bn2
-    for module in network.modules():
-        assert not module._forward_hooks
-
-
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "torch"])
-def test_a_transformer_is_no_network_for_grad_cam(name):
-    if name == "torch":
-        network = vit_b_16()
-        network.encoder.layers = network.encoder.layers[:1]
-    else:
-        network = timm.create_model(name, pretrained=False)
-        blocks = network.layers if name.startswith("swin") else [network]
-        for part in blocks:
-            part.blocks = part.blocks[:1]
-    classifier = wrapped(network, (224, 224))
-    sample = planted_sample(size=(224, 224))
-    with pytest.raises(ValueError, match="convolutional"):
-        GradCam(classifier).explain([sample])
-    for module in network.modules():
-        assert not module._forward_hooks
-
-
-def test_grad_cam_takes_a_named_layer_and_names_a_wrong_one():
-    classifier, sample = plain(BrightCells()), planted_sample()
-    (explanation,) = GradCam(classifier, layer="cells").explain([sample])
-    assert explanation.saliency.shape == (1, 40, 48)
-    with pytest.raises(ValueError, match=r"layer.*cells, active"):
-        GradCam(classifier, layer="layer4")
-
-
 @pytest.mark.parametrize(
     "build",
     [
@@ -289,12 +191,6 @@ def test_what_does_not_fit_is_done_again_in_smaller_pieces(build):
     ):
         torch.testing.assert_close(narrow.saliency, wide.saliency, rtol=1e-4, atol=1e-6)
     assert explainer.batches.size <= 3
-
-
-def test_grad_cam_of_a_bf16_network_is_float32():
-    classifier = Classifier(Curved(), size=(40, 48), precision="bf16")
-    (explanation,) = GradCam(classifier).explain([noisy_sample()])
-    assert explanation.saliency.dtype == torch.float32
 
 
 @pytest.mark.parametrize(
