@@ -170,6 +170,6 @@ def plain_errors() -> Iterator[None]:
 
 def _own(error: Exception) -> BaseException:
     """What a nested constructor raised, without Hydra's wrapping: people want its own words."""
+    cause = error.__cause__
     wrapped = isinstance(error, InstantiationException)
-    known = isinstance(error.__cause__, ValueError | OSError | ImportError)
-    return error.__cause__ if wrapped and known and error.__cause__ else error
+    return cause if wrapped and isinstance(cause, ValueError | OSError | ImportError) else error

@@ -81,9 +81,8 @@ def returned(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returne
         wanted: A name or names; see `check_returns`.
     """
     means: Mapping[str, float | None] = summary["mean"]
-    if isinstance(wanted, str) or len(wanted) == 1:
-        return means.get(wanted if isinstance(wanted, str) else wanted[0])
-    return [means.get(name) for name in wanted]
+    values = [means.get(name) for name in ([wanted] if isinstance(wanted, str) else wanted)]
+    return values[0] if len(values) == 1 else values
 
 
 class ContactSheet(Callback):

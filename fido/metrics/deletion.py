@@ -67,6 +67,7 @@ class Deletion(ImageMetric):
     """
 
     higher_is_better = False
+    revision = 1  # ties of pixels that are not finite
     subject = "explanation"
     calibration = (RANDOM,)
     recorded = ("auc", "tied")

@@ -62,6 +62,7 @@ class FeatureRemoval(ImageMetric):
     """
 
     higher_is_better = False
+    revision = 1  # images are resized for the classifier
     subject = "infiller"
 
     def __init__(

@@ -86,6 +86,7 @@ class RemovalCurve(ImageMetric):
     """
 
     higher_is_better = False
+    revision = 1  # ties of pixels that are not finite
     subject = "explanation"
     calibration = (RANDOM,)
     recorded = ("tied",)
