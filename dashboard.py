@@ -6,9 +6,9 @@ import hydra
 import wandb
 from omegaconf import DictConfig, OmegaConf
 
-from fido.atomic import write_json
-from fido.compose import plain_errors
-from fido.wandb_key import has_key
+from fido.app.instantiate import plain_errors
+from fido.loggers.wandb_key import has_key
+from fido.runtime.files import write_json
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="dashboard")
@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> None:
         try:
             from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
-            from fido.dashboard import build_workspace, specification
+            from fido.loggers.wandb_dashboard import build_workspace, specification
         except ImportError as error:  # also of a wandb that is older than the extra's
             raise ImportError(f"{error}: pip install -e '.[dashboard]'") from error
         if cfg.save and not has_key():

@@ -6,17 +6,23 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from fido.atomic import write_json
-from fido.compose import build, build_classifier, pick_device, plain_errors, prepare_command_line
-from fido.compose_metrics import (
+from fido.app.evaluate import (
     check_baseline,
     evaluation_of_photos,
     evaluation_of_stores,
     finish,
 )
-from fido.environment import describe_environment
-from fido.evaluation.terminal import ScoreProgress, print_scores
-from fido.named_stores import named_stores, quote_stores
+from fido.app.instantiate import (
+    build,
+    build_classifier,
+    pick_device,
+    plain_errors,
+    prepare_command_line,
+)
+from fido.report.terminal import ScoreProgress, print_scores
+from fido.runs.sweep import named_stores, quote_stores
+from fido.runtime.environment import describe_environment
+from fido.runtime.files import write_json
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")

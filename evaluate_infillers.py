@@ -6,12 +6,18 @@ import hydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido import weights
-from fido.atomic import write_json
-from fido.compose import build, build_classifier, pick_device, plain_errors, prepare_command_line
-from fido.compose_metrics import check_baseline, evaluation_of_photos, finish
-from fido.environment import describe_environment
-from fido.evaluation.infillers import write_infillers
-from fido.evaluation.terminal import ScoreProgress
+from fido.app.evaluate import check_baseline, evaluation_of_photos, finish
+from fido.app.instantiate import (
+    build,
+    build_classifier,
+    pick_device,
+    plain_errors,
+    prepare_command_line,
+)
+from fido.report.infillers import write_infillers
+from fido.report.terminal import ScoreProgress
+from fido.runtime.environment import describe_environment
+from fido.runtime.files import write_json
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate_infillers")

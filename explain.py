@@ -4,8 +4,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from fido.compose import build, plain_errors, prepare_command_line
-from fido.sweeps import Returned, check_returns, returned
+from fido.app.callbacks import Returned, check_returns, returned
+from fido.app.instantiate import build, plain_errors, prepare_command_line
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="explain")

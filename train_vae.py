@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from fido.compose import plain_errors
-from fido.compose_training import train, training_photos
+from fido.app.instantiate import plain_errors
+from fido.app.train import train, training_photos
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train_vae")

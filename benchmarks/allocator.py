@@ -1,4 +1,4 @@
-"""What it saves to keep freed memory (`fido.allocator`): time of bare passes and page faults.
+"""What it saves to keep freed memory (`fido.runtime.memory`): time of bare passes and page faults.
 
     python benchmarks/allocator.py
 
@@ -17,9 +17,9 @@ import time
 
 import torch
 
-from fido.allocator import keep_freed_memory
 from fido.classifiers.efficientnet_lite import efficientnet_lite
 from fido.classifiers.folding import fold_batch_norms
+from fido.runtime.memory import keep_freed_memory
 
 IMAGES, PASSES = 8, 6
 COLUMNS = ("forward, ms", "forward and backward, ms", "page faults an image", "peak, MB")

@@ -28,8 +28,6 @@ from hydra.utils import instantiate
 from methods import method_rows, mp2_calls
 
 from fido import weights as shipped
-from fido.allocator import keep_freed_memory
-from fido.atomic import write_json
 from fido.classifiers.base import Classifier
 from fido.classifiers.efficientnet_lite import efficientnet_lite
 from fido.classifiers.folding import fold_batch_norms
@@ -40,8 +38,10 @@ from fido.infillers.blur import BlurInfiller
 from fido.infillers.local import LocalInfiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
-from fido.objectives import SSR
+from fido.masks.objectives import SSR
 from fido.records import Sample
+from fido.runtime.files import write_json
+from fido.runtime.memory import keep_freed_memory
 
 SAMPLES = 8
 CONF = Path(__file__).resolve().parents[1] / "conf"

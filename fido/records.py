@@ -16,7 +16,7 @@ class Sample:
         image: (3, h, w) RGB in [0, 1], at the classifier's size.
         label: Class index of the ground truth, where the source has one.
         boxes: (n, 4) boxes xmin, ymin, xmax, ymax in pixels of `image`, where the source has any.
-        target: Class index to explain; set by `fido.target.resolve_target` before explaining.
+        target: Class index to explain; set by `fido.runs.target.resolve_target` before explaining.
     """
 
     id: str

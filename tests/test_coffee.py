@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 import torch
-from test_config import explain_config
+from configurations import explain_config
 
-from fido.compose import build
-from fido.region_edit import edit_region
+from fido.app.instantiate import build
+from fido.runs.region_edit import edit_region
 
 
 @pytest.mark.slow

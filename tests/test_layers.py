@@ -1,96 +1,99 @@
-"""The house: a module imports only from lower ranks, and siblings share only `base.py`."""
+"""The house: a folder imports only from the folders above it in ORDER, never upward."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RANKS = [
-    {
-        "allocator",
-        "records",
-        "scores",
-        "noise",
-        "atomic",
-        "environment",
-        "separable",
-        "progress",
-        "batching",
-        "shards",
-        "wandb_key",
-    },
-    {"kept_pixels", "push_pull", "sample_batch", "superpixels", "weights"},
-    {"networks", "blur_pyramid", "smooth_mask"},
-    {"classifiers", "mask", "point_mask", "objectives", "infillers", "data", "target"},
-    {
-        "mask_optimisation",
-        "region_edit",
-        "perturbation",
-        "attribution",
-        "feature_maps",
-        "feature_encoder",
-    },
-    {"mask_fit", "training", "measures"},
-    {"explainers", "metrics", "store", "plots"},
-    {"observer"},
-    {"runner", "integrations"},
-    {"report", "terminal", "evaluation", "dashboard"},
-    {"compose", "sweeps"},
-    {"named_stores"},
-    {"compose_metrics", "compose_training"},
-    {"compose_run"},
-    {"compute_ray"},
-]
-RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
-MODULES = sorted((ROOT / "fido").rglob("*.py"))
-
-
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
+FIDO = ROOT / "fido"
+ORDER = """
+    records scores
+    runtime
+    networks weights
+    classifiers data masks
+    infillers
+    training explainers metrics
+    runs
+    evaluation integrations
+    report
+    loggers
+    app
+"""
+RANK = {name: i for i, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
+MODULES = sorted(path for path in FIDO.rglob("*.py") if path != FIDO / "__init__.py")
 
 # Folders of alternatives, one of which is chosen: their files share these and nothing else.
 SHARED = {
-    "classifiers": {"base", "imagenet_names"},
+    "classifiers": {"base", "imagenet_names", "encoder", "features"},
     "data": {"base", "geometry", "photo"},
-    "explainers": {"base"},
-    "infillers": {"base"},
-    "metrics": {"base"},
-    "networks": set(),
+    "explainers": {
+        "base",
+        "attribution",
+        "mask_fit",
+        "mask_optimisation",
+        "progress",
+        "sample_batch",
+    },
+    "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
+    "metrics": {"base", "functional"},
+    "networks": {"push_pull"},
 }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT / "fido")))
-def test_imports_go_one_way(path):
-    top, *inner = path.relative_to(ROOT / "fido").with_suffix("").parts
-    if top == "__init__":
-        return
-    assert top in RANK, f"give {top} a rank in tests/test_layers.py"
-    for name in imported(path):
-        package, *pieces = name.split(".")
-        if package != "fido" or not pieces or pieces[0] not in RANK:
-            continue
-        if pieces[0] != top:
-            assert RANK[pieces[0]] < RANK[top], f"{path} imports {name}"
-        elif top in SHARED and len(pieces) > 1:
-            allowed = SHARED[top] | set(inner)
-            assert pieces[1] in allowed, f"{path} imports its sibling {name}"
+def room(path):
+    """The folder or loose module of `fido/` that a file belongs to."""
+    return path.relative_to(FIDO).with_suffix("").parts[0]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT / "fido")))
-def test_hydra_and_wandb_stay_at_the_top(path):
-    names = {name.split(".")[0] for name in imported(path)}
-    top = path.relative_to(ROOT / "fido").with_suffix("").parts[0]
-    if RANK.get(top, 0) < RANK["compose"]:
-        assert not names & {"hydra", "omegaconf"}
-    if top != "report":
-        assert "wandb" not in names
+@cache
+def imported(path):
+    """Dotted names that a file imports, names of imported objects included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def arrows():
+    """(folder, folder it imports from) for all pairs of different ones."""
+    pairs = ((room(path), name.split(".")) for path in MODULES for name in imported(path))
+    return {(a, n[1]) for a, n in pairs if n[0] == "fido" and len(n) > 1 and n[1] != a}
+
+
+def test_every_arrow_between_folders_points_down(capsys):
+    unknown = {room(path) for path in MODULES} - set(RANK)
+    assert not unknown, f"give {unknown} a line in ORDER"
+    upward = sorted(f"{a} -> {b}" for a, b in arrows() if RANK[b] >= RANK[a])
+    with capsys.disabled():
+        print(f" rooms {len(RANK)}, arrows {len(arrows())}, upward {len(upward)} ", end="")
+    assert not upward
+
+
+@pytest.mark.parametrize("folder", SHARED)
+def test_alternatives_share_only_their_base(folder):
+    for path in sorted((FIDO / folder).rglob("*.py")):
+        inner = path.relative_to(FIDO / folder).with_suffix("").parts
+        siblings = [n.split(".")[2] for n in imported(path) if n.startswith(f"fido.{folder}.")]
+        wrong = set(siblings) - SHARED[folder] - set(inner)
+        assert not wrong, f"{path} imports its siblings {wrong}"
+
+
+def test_hydra_stays_in_app_and_wandb_in_loggers():
+    for path in MODULES:
+        packages = {name.split(".")[0] for name in imported(path)}
+        if room(path) != "app":
+            assert not packages & {"hydra", "omegaconf"}, path
+        if room(path) != "loggers":
+            assert "wandb" not in packages, path
+
+
+def test_at_most_three_loose_modules():
+    assert len([*FIDO.glob("*.py")]) <= 4, "the nouns, the scores and one more beside __init__"
 
 
 def test_scripts_are_thin():

@@ -15,7 +15,7 @@ from fido.classifiers.base import Classifier
 from fido.data.base import PhotoSource
 from fido.data.photo import UnreadableImageError
 from fido.records import Sample
-from fido.store import ResultsStore
+from fido.runs.store import ResultsStore
 
 
 class Samples(Protocol):

@@ -9,15 +9,15 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from fido.mask import cells_of
+from fido.masks.concrete import cells_of
 from fido.records import Sample
-from fido.store import ResultsStore
+from fido.runs.store import ResultsStore
 
 
 class StoredMasks:
     """Draws from the final keep probabilities of a store's explanations, as the run drew.
 
-    A law of masks (`fido.measures.mask_laws.MaskLaw`). Photos that the store does not explain have
+    A law of masks (`fido.masks.distributions.MaskLaw`). Photos that the store does not explain have
     no mask. SSR often ends with most of the image dropped: what an infiller makes of such masks is
     what FIDO optimised against. Whole cells are drawn where the run's `mask.draw` is "cell", pixels
     otherwise.

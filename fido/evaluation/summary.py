@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fido.evaluation.statistics import Bootstrap, Estimate
+from fido.evaluation.bootstrap import Bootstrap, Estimate
 from fido.metrics.base import Column, ImageMetric, ImageScore
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from fido.progress import Progress as Progress
+from fido.explainers.progress import Progress as Progress
 from fido.records import Explanation, Sample
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
+from fido.explainers.mask_fit import MaskFit
 from fido.infillers.base import Infiller
-from fido.mask_fit import MaskFit
-from fido.objectives import Objective
-from fido.point_mask import PointMask, kept_whole
+from fido.masks.objectives import Objective
+from fido.masks.point import PointMask, kept_whole
 from fido.records import Explanation, Sample
+from fido.runtime.batching import Batches
 
 
 class Bbmp:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from fido.explainers.sample_batch import target_of
 from fido.records import Explanation, Sample
-from fido.sample_batch import target_of
 
 
 class Center:

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from fido import scores
-from fido.batching import Batches
-from fido.blur_pyramid import BlurPyramid
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
+from fido.explainers.sample_batch import SampleBatch, stack
 from fido.infillers.base import Infiller
-from fido.mask import composite, hard_keep
-from fido.noise import ImageNoise
+from fido.infillers.blur_pyramid import BlurPyramid
+from fido.masks.concrete import composite, hard_keep
+from fido.masks.smooth import SmoothMask
 from fido.records import Explanation, Sample
-from fido.sample_batch import SampleBatch, stack
-from fido.smooth_mask import SmoothMask
+from fido.runtime.batching import Batches
+from fido.runtime.noise import ImageNoise
 
 
 class Extremal:

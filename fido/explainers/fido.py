@@ -7,10 +7,10 @@ from typing import Any
 
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
+from fido.explainers.mask_fit import MaskFit
 from fido.infillers.base import Infiller
-from fido.mask import ConcreteMask
-from fido.mask_fit import MaskFit
-from fido.objectives import Objective
+from fido.masks.concrete import ConcreteMask
+from fido.masks.objectives import Objective
 from fido.records import Explanation, Sample
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from captum.attr import LayerAttribution, LayerGradCam
 from torch import Tensor, nn
 
-from fido.attribution import Score, scored
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
+from fido.classifiers.features import last_feature_map
+from fido.explainers.attribution import Score, scored
 from fido.explainers.base import Progress, half_of_maximum
-from fido.feature_maps import last_feature_map
+from fido.explainers.sample_batch import stack
 from fido.records import Explanation, Sample
-from fido.sample_batch import stack
+from fido.runtime.batching import Batches
 
 
 class GradCam:
@@ -25,8 +25,9 @@ class GradCam:
     Args:
         classifier: What is explained, a convolutional network.
         layer: Dotted name of a module of `classifier.network` whose output is (n, channels, h, w);
-            None takes the last one of the network; see `fido.feature_maps.last_feature_map`.
-        score: What is differentiated; see `fido.attribution.scored`.
+            None takes the last one of the network; see
+            `fido.classifiers.features.last_feature_map`.
+        score: What is differentiated; see `fido.explainers.attribution.scored`.
         progress: Told of every batch; see `Progress`.
         max_batch: Images a pass; see `Batches`.
 

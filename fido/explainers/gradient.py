@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from captum.attr import Saliency
 
-from fido.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
+from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
 from fido.explainers.base import Progress, half_of_maximum
+from fido.explainers.sample_batch import stack
 from fido.records import Explanation, Sample
-from fido.sample_batch import stack
+from fido.runtime.batching import Batches
 
 
 class Gradient:
@@ -23,8 +23,9 @@ class Gradient:
 
     Args:
         classifier: What is explained; gradients are with respect to its pixels in [0, 1].
-        score: What is differentiated; see `fido.attribution.scored`.
-        channels: How three colours become one value; see `fido.attribution.over_channels`.
+        score: What is differentiated; see `fido.explainers.attribution.scored`.
+        channels: How three colours become one value; see
+            `fido.explainers.attribution.over_channels`.
         progress: Told of every batch; see `Progress`.
         max_batch: Images a pass; see `Batches`.
 

@@ -8,14 +8,14 @@ import torch
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from torch import Tensor
 
-from fido.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
+from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
 from fido.explainers.base import Progress, half_of_maximum
+from fido.explainers.sample_batch import SampleBatch, stack
 from fido.infillers.base import Infiller
-from fido.noise import ImageNoise
 from fido.records import Explanation, Sample
-from fido.sample_batch import SampleBatch, stack
+from fido.runtime.batching import Batches
+from fido.runtime.noise import ImageNoise
 
 
 class IntegratedGradients:
@@ -30,7 +30,7 @@ class IntegratedGradients:
         classifier: What is explained.
         infiller: What gives the baseline.
         steps: Points of the Gauss-Legendre integration.
-        score: What is differentiated; see `fido.attribution.scored`.
+        score: What is differentiated; see `fido.explainers.attribution.scored`.
         channels: How three colours become one value; only "sum" adds up to the score.
         seed: Of the infiller's random numbers.
         progress: Told of every image; see `Progress`.

@@ -10,15 +10,15 @@ import torch
 from sklearn.linear_model import Lasso, Ridge
 from torch import Tensor
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress, half_of_maximum
+from fido.explainers.sample_batch import SampleBatch, stack
 from fido.infillers.base import Infiller
-from fido.noise import ImageNoise
-from fido.perturbation import PerturbedImage
+from fido.infillers.perturbed_image import PerturbedImage
+from fido.masks.superpixels import superpixels as cut
 from fido.records import Explanation, Sample
-from fido.sample_batch import SampleBatch, stack
-from fido.superpixels import superpixels as cut
+from fido.runtime.batching import Batches
+from fido.runtime.noise import ImageNoise
 
 
 class Lime:

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fido import scores
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
+from fido.explainers.sample_batch import SampleBatch, stack
 from fido.infillers.base import Infiller
-from fido.mask import composite
-from fido.noise import ImageNoise
+from fido.masks.concrete import composite
 from fido.records import Explanation, Sample
-from fido.sample_batch import SampleBatch, stack
+from fido.runtime.batching import Batches
+from fido.runtime.noise import ImageNoise
 
 
 class Mp2:

@@ -9,12 +9,12 @@ import torch
 from captum.attr import Occlusion as CaptumOcclusion
 from torch import Tensor
 
-from fido.attribution import Score, scored
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
+from fido.explainers.attribution import Score, scored
 from fido.explainers.base import Progress, half_of_maximum
+from fido.explainers.sample_batch import SampleBatch, stack
 from fido.records import Explanation, Sample
-from fido.sample_batch import SampleBatch, stack
+from fido.runtime.batching import Batches
 
 
 class Occlusion:
@@ -28,7 +28,7 @@ class Occlusion:
         classifier: What is explained.
         patch: Side of the patch in pixels; the last one of a row or column may be cut off.
         stride: Pixels from one patch to the next, at most `patch`.
-        score: What the patch is to lower; see `fido.attribution.scored`.
+        score: What the patch is to lower; see `fido.explainers.attribution.scored`.
         progress: Told of every batch; see `Progress`.
         max_batch: Images a pass; see `Batches`.
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 
-from fido.noise import ImageNoise
+from fido.explainers.sample_batch import target_of
 from fido.records import Explanation, Sample
-from fido.sample_batch import target_of
+from fido.runtime.noise import ImageNoise
 
 
 class RandomMap:

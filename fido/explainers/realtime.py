@@ -9,13 +9,13 @@ import torch
 from torch.nn import functional
 
 from fido import weights as shipped
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
+from fido.classifiers.encoder import FeatureEncoder
 from fido.explainers.base import Progress
-from fido.feature_encoder import FeatureEncoder
+from fido.explainers.sample_batch import stack
 from fido.networks.masking_unet import MaskingUNet
 from fido.records import Explanation, Sample
-from fido.sample_batch import stack
+from fido.runtime.batching import Batches
 
 
 class Realtime:

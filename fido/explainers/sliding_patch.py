@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress, half_of_maximum
+from fido.explainers.sample_batch import SampleBatch, stack
 from fido.infillers.base import Infiller
-from fido.perturbation import PerturbedImage
+from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample
-from fido.sample_batch import SampleBatch, stack
+from fido.runtime.batching import Batches
 
 
 class SlidingPatch:

@@ -8,13 +8,13 @@ import torch
 from captum.attr import Saliency
 from torch import Tensor
 
-from fido.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
+from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
 from fido.explainers.base import Progress, half_of_maximum
-from fido.noise import ImageNoise
+from fido.explainers.sample_batch import SampleBatch, stack
 from fido.records import Explanation, Sample
-from fido.sample_batch import SampleBatch, stack
+from fido.runtime.batching import Batches
+from fido.runtime.noise import ImageNoise
 
 
 class SmoothGrad:
@@ -28,8 +28,9 @@ class SmoothGrad:
         samples: Number N of noisy copies.
         noise: Standard deviation as a share of the image's range, maximum minus minimum. Noisy
             pixels may leave [0, 1], as in the paper.
-        score: What is differentiated; see `fido.attribution.scored`.
-        channels: How three colours become one value; see `fido.attribution.over_channels`.
+        score: What is differentiated; see `fido.explainers.attribution.scored`.
+        channels: How three colours become one value; see
+            `fido.explainers.attribution.over_channels`.
         seed: Of the noise.
         progress: Told of every batch; see `Progress`.
         max_batch: Noisy copies a pass; see `Batches`.

@@ -6,15 +6,15 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from fido.noise import ImageNoise
+from fido.runtime.noise import ImageNoise
 
 
 class Infiller(nn.Module, ABC):
     """Proposes pixels for the places that a mask drops.
 
-    An infiller never composes: `fido.mask.composite` mixes its proposal with the image, once.
-    It carries no gradient, and what it proposes for a dropped pixel depends on kept pixels only
-    (`blur`, which sees the whole image, is the documented exception).
+    An infiller never composes: `fido.masks.concrete.composite` mixes its proposal with the image,
+    once. It carries no gradient, and what it proposes for a dropped pixel depends on kept pixels
+    only (`blur`, which sees the whole image, is the documented exception).
     """
 
     one_proposal: bool = False

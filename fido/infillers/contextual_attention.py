@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
-from fido.kept_pixels import check_options, fill_at
+from fido.infillers.resolution import check_options, fill_at
 from fido.networks.contextual_attention import STRIDE, ContextualAttentionNet
-from fido.noise import ImageNoise
+from fido.runtime.noise import ImageNoise
 
 
 class ContextualAttentionInfiller(Infiller):
@@ -25,7 +25,7 @@ class ContextualAttentionInfiller(Infiller):
             random ones.
         channels: See `ContextualAttentionNet`; must fit the weights.
         resolution: Short side in pixels at which the network works, a multiple of 16; None is the
-            image's own size, extended to multiples of 16. See `fido.kept_pixels.fill_at`.
+            image's own size, extended to multiples of 16. See `fido.infillers.resolution.fill_at`.
         precision: "float32", or "bf16" for bfloat16 autocast, which only pays on hardware with
             bfloat16 arithmetic.
         max_batch: Rows in one pass of the network, or None for all at once.

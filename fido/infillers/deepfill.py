@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
-from fido.kept_pixels import check_options, fill_at
+from fido.infillers.resolution import check_options, fill_at
 from fido.networks.deepfill import DeepFill
-from fido.noise import ImageNoise
+from fido.runtime.noise import ImageNoise
 from fido.weights.deepfill import load_state, where_to_get
 
 
@@ -23,11 +23,11 @@ class DeepFillInfiller(Infiller):
 
     Args:
         weights: The released TensorFlow snapshot (its folder, prefix or index file) or a
-            `.safetensors` file that `python -m fido.weights.convert_deepfill` made of it.
+            `.safetensors` file that `python scripts/convert_deepfill.py` made of it.
         release: Which release the weights have to be: "imagenet", "places2" or "celeba"; None
             takes any weights of this network.
         resolution: Short side in pixels at which the network works, a multiple of 8; None is the
-            image's own size, extended to multiples of 8. See `fido.kept_pixels.fill_at`.
+            image's own size, extended to multiples of 8. See `fido.infillers.resolution.fill_at`.
         max_batch: Rows in one pass of the network, or None for all at once.
 
     Raises:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
-from fido.kept_pixels import check_options, fill_at
-from fido.noise import ImageNoise
+from fido.infillers.resolution import check_options, fill_at
+from fido.runtime.noise import ImageNoise
 
 _UNSAFE = ("trust_remote_code", "custom_pipeline", "use_safetensors")
 

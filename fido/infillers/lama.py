@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
-from fido.kept_pixels import check_options, fill_at
-from fido.noise import ImageNoise
+from fido.infillers.resolution import check_options, fill_at
+from fido.runtime.noise import ImageNoise
 
 _FILE = "big-lama.pt"
 _WHERE = (
@@ -33,7 +33,7 @@ class LamaInfiller(Infiller):
         weights: The TorchScript file.
         sha256: Hexadecimal digest that the file has to have; None loads any file.
         resolution: Short side in pixels at which the network works, a multiple of 8; None is the
-            image's own size, extended to multiples of 8. See `fido.kept_pixels.fill_at`.
+            image's own size, extended to multiples of 8. See `fido.infillers.resolution.fill_at`.
         max_batch: Rows in one pass of the network, or None for all at once.
 
     Raises:

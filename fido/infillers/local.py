@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
-from fido.noise import ImageNoise
-from fido.separable import separable_filter
+from fido.infillers.filters import separable_filter
+from fido.runtime.noise import ImageNoise
 
 
 class LocalInfiller(Infiller):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller
-from fido.noise import ImageNoise
+from fido.runtime.noise import ImageNoise
 
 
 class RandomInfiller(Infiller):

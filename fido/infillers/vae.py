@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
-from fido.kept_pixels import check_options, fill_at, working_size
+from fido.infillers.resolution import check_options, fill_at, working_size
 from fido.networks.inpainting_vae import InpaintingVAE
-from fido.noise import ImageNoise
+from fido.runtime.noise import ImageNoise
 
 
 class VaeInfiller(Infiller):

@@ -104,7 +104,7 @@ class ImageMetric(Metric, ABC):
 
     subject: ClassVar[Subject]
     calibration: ClassVar[tuple[str, ...]] = ()
-    """Rows without an explainer in the metric's table; see `fido.measures.calibration`."""
+    """Rows without an explainer in the metric's table; see `fido.masks.baseline_maps`."""
 
     revision: ClassVar[int] = 0
     """Raised when `score` changes what it gives for the same settings: older scores are void."""

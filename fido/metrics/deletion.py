@@ -7,14 +7,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.measures.calibration import RANDOM
-from fido.measures.edited import EditedImage
-from fido.measures.pixel_order import area_under, keep_least, pixel_ranks, step_counts, tied_share
+from fido.infillers.edited_image import EditedImage
+from fido.masks.baseline_maps import RANDOM
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.functional.ranking import (
+    area_under,
+    keep_least,
+    pixel_ranks,
+    step_counts,
+    tied_share,
+)
 from fido.records import Explanation, Sample
+from fido.runtime.batching import Batches
 from fido.scores import probability
 
 

@@ -13,10 +13,10 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.measures.edited import EditedImage
-from fido.measures.image_similarity import ms_ssim
-from fido.measures.object_region import ObjectRegion
+from fido.infillers.edited_image import EditedImage
 from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.functional.image_similarity import ms_ssim
+from fido.metrics.functional.object_region import ObjectRegion
 from fido.records import Sample
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import torch
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.measures.edited import EditedImage
-from fido.measures.mask_laws import MaskLaw, draw_masks
+from fido.infillers.edited_image import EditedImage
+from fido.masks.distributions import MaskLaw, draw_masks
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.records import Sample
+from fido.runtime.batching import Batches
 from fido.scores import probability
 
 

@@ -10,11 +10,15 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.measures.deep_features import DeepFeatures, feature_distance, frechet_distance
-from fido.measures.edited import EditedImage
-from fido.measures.image_similarity import hole_l1, psnr, ssim_and_ms_ssim
-from fido.measures.mask_laws import MaskLaw, draw_masks
+from fido.infillers.edited_image import EditedImage
+from fido.masks.distributions import MaskLaw, draw_masks
 from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.functional.feature_distance import (
+    DeepFeatures,
+    feature_distance,
+    frechet_distance,
+)
+from fido.metrics.functional.image_similarity import hole_l1, psnr, ssim_and_ms_ssim
 from fido.records import Sample
 
 DECIMALS = 4

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.measures.edited import EditedImage
+from fido.infillers.edited_image import EditedImage
+from fido.masks.superpixels import superpixels
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
-from fido.noise import ImageNoise
 from fido.records import Sample
-from fido.superpixels import superpixels
+from fido.runtime.batching import Batches
+from fido.runtime.noise import ImageNoise
 
 
 class LabelHistogram(ImageMetric):

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fido.measures.calibration import CALIBRATION
-from fido.measures.holdout import ALPHAS, HeldOutAlpha
-from fido.measures.regions import best_iou, clean, inside, pixel_boxes, relative_boxes, tight_box
+from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.regions import best_iou, clean, inside, pixel_boxes, relative_boxes, tight_box
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.functional.held_out import ALPHAS, HeldOutAlpha
 from fido.records import Explanation, Sample
 
 
@@ -19,7 +19,7 @@ def pointing(values: Tensor, truth: Tensor, tolerance: int = 0) -> float:
     """Whether the map's highest pixel lies in a ground-truth box; the mean over tied maxima.
 
     Args:
-        values: (h, w) cleaned map; see `fido.measures.regions.clean`.
+        values: (h, w) cleaned map; see `fido.masks.regions.clean`.
         truth: (n, 4) int64 boxes.
         tolerance: Pixels by which the boxes grow on each side.
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from fido.measures.calibration import CALIBRATION
-from fido.measures.regions import clean, inside, pixel_boxes
+from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.regions import clean, inside, pixel_boxes
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.records import Explanation, Sample
 

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.measures.edited import EditedImage
-from fido.measures.regions import inside, pixel_boxes
+from fido.infillers.edited_image import EditedImage
+from fido.masks.regions import inside, pixel_boxes
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
 from fido.records import Sample
+from fido.runtime.batching import Batches
 from fido.scores import probability
 
 

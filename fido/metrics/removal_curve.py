@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.measures.calibration import RANDOM
-from fido.measures.edited import EditedImage
-from fido.measures.pixel_order import keep_least, pixel_ranks, step_counts, tied_share
+from fido.infillers.edited_image import EditedImage
+from fido.masks.baseline_maps import RANDOM
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore, Series
+from fido.metrics.functional.ranking import keep_least, pixel_ranks, step_counts, tied_share
 from fido.records import Explanation, Sample
+from fido.runtime.batching import Batches
 from fido.scores import log_odds
 
 LEAST_FALL = 0.1

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fido.batching import Batches
 from fido.classifiers.base import Classifier
-from fido.measures.calibration import CALIBRATION
-from fido.measures.holdout import ALPHAS, HeldOutAlpha
-from fido.measures.regions import area_share, clean, relative_boxes, tight_box
+from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.regions import area_share, clean, relative_boxes, tight_box
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.functional.held_out import ALPHAS, HeldOutAlpha
 from fido.records import Explanation, Sample
+from fido.runtime.batching import Batches
 from fido.scores import log_probability
 
 

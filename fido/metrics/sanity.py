@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fido.measures.similarity import scaled, spearman, ssim
 from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.functional.map_similarity import scaled, spearman, ssim
 
 
 class Sanity(ImageMetric):

@@ -9,8 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from fido.measures.similarity import Map, hog_correlation, scaled, spearman, ssim
 from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.functional.map_similarity import Map, hog_correlation, scaled, spearman, ssim
 
 
 class Sensitivity(ImageMetric):

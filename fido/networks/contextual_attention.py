@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fido.push_pull import push_pull
+from fido.networks.push_pull import push_pull
 
 STRIDE = 16
 """Sides of the input must be multiples of this many pixels."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fido.push_pull import push_pull
+from fido.networks.push_pull import push_pull
 
 LATENT_LOG_VARIANCE = (-10.0, 2.0)
 """Bounds of the posterior's log-variance, which its exponential needs."""

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import save_file
 from torch import nn
 
-from fido.atomic import atomic_path
+from fido.runtime.files import atomic_path
 
 
 class TrainingCheckpoint(pl.Callback):

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fido.atomic import atomic_path, write_json
-from fido.noise import image_seed
+from fido.runtime.files import atomic_path, write_json
+from fido.runtime.noise import image_seed
 
 
 def split_by_name(names: Sequence[str], held_out: int) -> tuple[list[int], list[int]]:

@@ -9,9 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fido.noise import image_seed
+from fido.masks.hole_masks import HoleMask
+from fido.runtime.noise import image_seed
 from fido.training.averaged import AveragedTraining
-from fido.training.hole_masks import HoleMask
 from fido.training.perceptual_distance import PerceptualDistance
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fido.kept_pixels import fill_at, resize_kept
+from fido.infillers.resolution import fill_at, resize_kept
 from fido.networks.inpainting_vae import InpaintingVAE
-from fido.noise import image_seed
+from fido.runtime.noise import image_seed
 from fido.training.infiller import InfillerTraining
 
 

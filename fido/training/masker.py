@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.encoder import Encoded, FeatureEncoder
 from fido.classifiers.folding import fold_batch_norms
-from fido.feature_encoder import Encoded, FeatureEncoder
 from fido.infillers.base import Infiller
-from fido.mask import composite
+from fido.masks.concrete import composite
 from fido.networks.masking_unet import MaskingUNet
-from fido.noise import ImageNoise, image_seed
+from fido.runtime.noise import ImageNoise, image_seed
 from fido.training.averaged import AveragedTraining
 from fido.training.masker_loss import MaskerLoss, lead
 

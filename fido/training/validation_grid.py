@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fido.atomic import atomic_path
-from fido.mask import composite
-from fido.training.hole_masks import HoleMask
+from fido.masks.concrete import composite
+from fido.masks.hole_masks import HoleMask
+from fido.runtime.files import atomic_path
 
 
 class FillsValidationImages(Protocol):

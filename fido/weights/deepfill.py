@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fido.atomic import atomic_path
+from fido.runtime.files import atomic_path
 from fido.weights.crc32c import masked_crc32c
 from fido.weights.tensor_bundle import find_prefix, read_bundle
 

@@ -1,0 +1,1 @@
+"""Hydra meets fido: configurations become objects, commands and sweeps."""

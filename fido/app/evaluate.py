@@ -1,0 +1,187 @@
+"""From Hydra's configuration to an evaluation; with `fido.app.instantiate` what knows Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from fido.app.callbacks import at_end
+from fido.app.instantiate import build, build_classifier, pick_device
+from fido.classifiers.base import Classifier
+from fido.evaluation.bootstrap import Bootstrap
+from fido.evaluation.evaluation import Contenders, Evaluation
+from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
+from fido.metrics.base import ImageMetric
+from fido.report.explanation_figure import save_figure
+from fido.report.files import Evaluated, write_evaluation
+from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
+from fido.runs.store import ResultsStore
+from fido.runs.sweep import groups_of, named_stores
+
+Progress = Callable[[int, int], None]
+
+
+def build_metrics(
+    cfg: DictConfig, classifier: Classifier, device: torch.device
+) -> tuple[dict[str, ImageMetric], dict[str, Any]]:
+    """The metrics of a configuration, and for each what determines its scores."""
+    metrics: dict[str, ImageMetric] = {}
+    settings: dict[str, Any] = {}
+    for name, node in (cfg.get("metrics") or {}).items():
+        metrics[str(name)] = build(node, classifier=classifier).to(device)
+        plain = OmegaConf.to_container(node, resolve=True)
+        assert isinstance(plain, dict)
+        if OmegaConf.is_missing(node, "classifier"):
+            plain["classifier"] = OmegaConf.to_container(cfg.classifier, resolve=True)
+        plain.pop("max_batch", None)  # changes how, not what
+        settings[str(name)] = plain
+    return metrics, settings
+
+
+def evaluation_of_stores(
+    cfg: DictConfig,
+    classifier: Classifier,
+    device: torch.device,
+    stores: Mapping[str, ResultsStore],
+    sweeps: Mapping[str, list[str]],
+    folder: Path,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score the explanations of stores.
+
+    Args:
+        cfg: Has `metrics`, `evaluation`, `classifier` and, where infillers are scored, `graded`.
+        classifier: The one that metrics use.
+        device: Where it lives.
+        stores: Row name to store.
+        sweeps: Name of a sweep to the names of its stores.
+        folder: For scores that belong to no store.
+        progress: See `Evaluation`.
+
+    Raises:
+        ValueError: If a metric uses the classifier and a store explains another one.
+    """
+    metrics, settings = build_metrics(cfg, classifier, device)
+    of_classifier = OmegaConf.to_container(cfg.classifier, resolve=True)
+    uses = any("classifier" in plain for plain in settings.values())
+    if cfg.evaluation.check_classifier and uses:
+        assert isinstance(of_classifier, dict)
+        others = check_classifier(stores, {str(k): v for k, v in of_classifier.items()})
+        if others:
+            raise ValueError(
+                f"{others[0]!r} explains another classifier than the metrics would use; give that "
+                "one (classifier=NAME ...), or evaluation.check_classifier=false to score it "
+                "with this one"
+            )
+    groups = groups_of(stores, sweeps, cfg.evaluation.across)
+    samples = StoredSamples(stores, cfg.evaluation.only_correct, cfg.evaluation.common)
+    return _evaluation(cfg, device, metrics, settings, samples, stores, groups, folder, progress)
+
+
+def evaluation_of_photos(
+    cfg: DictConfig,
+    classifier: Classifier,
+    device: torch.device,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score photos without explanations: infillers, and rows without an explainer."""
+    metrics, settings = build_metrics(cfg, classifier, device)
+    source = build(
+        cfg.data,
+        size=classifier.size,
+        crop_fraction=classifier.crop_fraction,
+        interpolation=classifier.interpolation,
+    )
+    samples = PhotoSamples(source, classifier)
+    return _evaluation(cfg, device, metrics, settings, samples, {}, {}, folder, progress)
+
+
+def _evaluation(
+    cfg: DictConfig,
+    device: torch.device,
+    metrics: Mapping[str, ImageMetric],
+    settings: dict[str, Any],
+    samples: Samples,
+    stores: Mapping[str, ResultsStore],
+    groups: Mapping[str, list[str]],
+    folder: Path,
+    progress: Progress | None,
+) -> Evaluation:
+    graded = cfg.get("graded") or {}
+    infillers = {str(name): build(node).to(device) for name, node in graded.items()}
+    for name, node in graded.items():
+        settings[f"infiller {name}"] = OmegaConf.to_container(node, resolve=True)
+    calibration = list(cfg.evaluation.calibration)
+    contenders = Contenders(stores, infillers, groups, calibration, cfg.evaluation.seed)
+    return Evaluation(metrics, settings, samples, contenders, folder, progress)
+
+
+def check_baseline(cfg: DictConfig, evaluation: Evaluation) -> None:
+    """Refuse a baseline that no table has, before anything is scored.
+
+    A job of a sweep is not checked: the baseline may be another job.
+
+    Raises:
+        ValueError: Names the rows that there are.
+    """
+    baseline = cfg.evaluation.baseline
+    rows = dict.fromkeys(r for m in evaluation.metrics.values() for r in evaluation.rows(m))
+    if baseline is not None and rows and baseline not in rows:
+        raise ValueError(f"evaluation.baseline={baseline} is no row; there are {', '.join(rows)}")
+
+
+def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> Evaluated:
+    """Score what is left to score and write tables and figures."""
+    options = cfg.evaluation
+    bootstrap = Bootstrap(options.resamples, options.level, options.seed)
+    return write_evaluation(folder, evaluation, evaluation.run(), options.baseline, bootstrap)
+
+
+class ScoreSweep(Callback):
+    """Writes `<sweep folder>/<evaluation.name>` when the sweep has ended, also with failed jobs."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Arrange for the scores."""
+        folder = Path(config.hydra.sweep.dir).resolve()
+        if config.get("metrics"):
+            at_end(lambda: score_sweep(config, folder))
+
+
+def score_sweep(cfg: DictConfig, folder: Path) -> Evaluated | None:
+    """Score the stores below a sweep's folder; None if no job has left an explanation."""
+    if not any(folder.rglob("explanations/*.safetensors")):
+        return None
+    stores, sweeps = named_stores([str(folder)])
+    device = pick_device(cfg.device)
+    classifier = build_classifier(cfg.classifier, device)
+    out = folder / cfg.evaluation.name
+    evaluation = evaluation_of_stores(cfg, classifier, device, stores, sweeps, out)
+    try:
+        check_baseline(cfg, evaluation)
+    except ValueError as error:  # hours of explanations are worth a table all the same
+        print(f"{error}; differences are from each table's first method")
+    evaluated = finish(cfg, evaluation, out)
+    settings = {name: settings_of_name(name) for name in stores}
+    figure = parallel_coordinates(evaluated.summaries, settings)
+    if figure is not None:
+        save_figure(figure, out / "figures" / "settings_and_scores.png")
+    print(f"scores of the sweep: {out / 'tables.md'}")
+    return evaluated
+
+
+def evaluation_of_run(
+    cfg: DictConfig,
+    classifier: Classifier,
+    device: torch.device,
+    store: ResultsStore,
+    name: str,
+) -> Evaluation:
+    """Score the explanations of the run that writes to a store, by this name."""
+    folder = store.folder / cfg.evaluation.name
+    return evaluation_of_stores(cfg, classifier, device, {name: store}, {}, folder)

@@ -1,0 +1,112 @@
+"""One run of `explain.py`: composed from its configuration and executed, whole or a shard of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fido.app.evaluate import evaluation_of_run, finish
+from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
+from fido.evaluation.evaluation import ScoreAsItGoes
+from fido.loggers.terminal import Terminal
+from fido.report.terminal import print_scores
+from fido.runs.runner import Runner
+from fido.runs.shards import Shard
+from fido.runs.store import ResultsStore
+from fido.runtime.environment import describe_environment
+from fido.runtime.files import write_json
+
+Choices = Mapping[str, str]
+"""Config group to the chosen option, as Hydra knows them."""
+
+
+class Local:
+    """Executes a run in this process: `compute=local`."""
+
+    def __call__(self, cfg: DictConfig, choices: Choices) -> dict[str, Any]:
+        """See `execute`."""
+        return execute(cfg, choices)
+
+
+def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
+    """Build everything, explain this process's share of the images, write what belongs to all.
+
+    Tables of metrics are made of all images, so of several shards the last one writes them.
+
+    Args:
+        cfg: The configuration of `explain.py`; needs no running Hydra if it has no interpolations.
+        choices: For names of methods.
+
+    Returns:
+        The summary; see `Runner.run`.
+
+    Raises:
+        ValueError, OSError, ImportError: In words for the command line.
+    """
+    shard = Shard(cfg.shard, cfg.num_shards)
+    device = pick_device(cfg.device)
+    store = ResultsStore(cfg.output_dir, settings_of(cfg))
+    _write_environment(store.folder, shard, describe_environment(device))
+    terminal, settings = Terminal(title=shard.name), logged_settings(cfg, choices)
+    classifier = build_classifier(cfg.classifier, device)
+    shared = {
+        "classifier": classifier,
+        "infiller": build(cfg.infiller).to(device),
+        "progress": terminal,
+        "folder": cfg.output_dir,
+        "settings": settings,
+        "size": classifier.size,
+        "crop_fraction": classifier.crop_fraction,
+        "interpolation": classifier.interpolation,
+    }
+    source = build(cfg.data, **shared)
+    explainer = build(cfg.explainer, **shared)
+    name, scoring, evaluated = settings["axis/method"], None, None
+    if cfg.get("metrics"):
+        scoring = evaluation_of_run(cfg, classifier, device, store, name)
+    with build(cfg.logger, **shared) as logger, terminal:
+        runner = Runner(
+            classifier,
+            shared["infiller"],
+            explainer,
+            store,
+            cfg.target,
+            cfg.images_per_fit,
+            cfg.seed,
+            observers=(terminal, logger, *([] if scoring is None else [ScoreAsItGoes(scoring)])),
+            shard=shard,
+        )
+        summary = runner.run(source)
+        logger.summary(summary)
+        logger.measures({f"mean/{key}": mean for key, mean in summary["mean"].items()})
+        if scoring is not None and not summary["missing"]:
+            evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
+            logger.measures(evaluated.means(name))
+            logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
+    terminal.close(cfg.output_dir, summary["missing"])
+    if evaluated is not None:
+        print_scores(evaluated)
+    return summary
+
+
+def shard_configurations(cfg: DictConfig, count: int) -> list[dict[str, Any]]:
+    """The configurations of all shards of a run, in plain values for other processes."""
+    plain = []
+    for index in range(count):
+        one = copy.deepcopy(cfg)
+        one.shard, one.num_shards = index, count
+        container = OmegaConf.to_container(one, resolve=True)
+        assert isinstance(container, dict)
+        plain.append({str(key): value for key, value in container.items()})
+    return plain
+
+
+def _write_environment(folder: Path, shard: Shard, environment: dict[str, Any]) -> None:
+    """`env.json` is of the process that started last; each shard also has a file of its own."""
+    write_json(folder / "env.json", environment)
+    if shard.name:
+        write_json(folder / "env" / f"{shard.name}.json", environment)

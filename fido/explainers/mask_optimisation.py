@@ -1,0 +1,142 @@
+"""The optimisation of one batch of independent masks, as a LightningModule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, Self
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from fido.masks.concrete import composite, hard_keep
+from fido.masks.objectives import Objective
+from fido.runtime.noise import ImageNoise
+
+Infill = Callable[[Tensor, Tensor, ImageNoise | None], Tensor]
+Score = Callable[[Tensor, Tensor], Tensor]
+
+
+class LearnedMask(Protocol):
+    """The masks of b images, an nn.Module: a distribution over keep-masks, or one mask each."""
+
+    def sample(self, samples: int, noise: ImageNoise) -> Tensor:
+        """(b * samples, 1, h, w) masks in [0, 1] with gradient; row r is of image r // samples."""
+        ...
+
+    def keep_prob(self) -> Tensor:
+        """(b, 1, h, w) what the objective's penalties act on, with gradient."""
+        ...
+
+    def final_keep_prob(self) -> Tensor:
+        """(b, 1, h, w) the map to show and to save, without gradient."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is learned."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The masks on another device."""
+        ...
+
+
+class MaskOptimisation(pl.LightningModule):
+    """Optimises the dropout logits of b images at once, each as if it were alone.
+
+    Every step draws s relaxed masks an image, fills what the hard masks drop, mixes with the
+    relaxed masks, scores the class, and takes one Adam step on the objective. The loss is a sum
+    over images and Adam is elementwise, so an image's map is that of a run of its own. Give it
+    `range(steps)` as training data: an item is the step's index.
+
+    It holds bound methods, not networks, so that its state_dict is the masks alone and Lightning
+    moves nothing else.
+
+    Args:
+        image: (b, 3, h, w) in [0, 1].
+        target: (b,) class indices.
+        mask: The masks to learn.
+        objective: SSR or SDR.
+        infill: `Infiller.infill`.
+        score: (rows, 3, h, w), (rows,) -> (rows,) nats, e.g. `Classifier.log_odds`.
+        mask_noise: The images' random numbers for the masks.
+        infill_noise: The images' random numbers for the infiller, or None if it needs none.
+        samples: Masks s drawn an image and step.
+        steps: Number of steps.
+        learning_rate: Adam's; falls linearly to 0 over the steps.
+        on_step: Called after every step with its index and the newest entries of the curves.
+        hard: Relaxed masks in, zeros and ones out: which pixels the infiller is shown.
+
+    Attributes:
+        curves: "loss", "score", "area", each a list of (b,) tensors, one a step.
+
+    Source: Chang et al. 2019, section 3 and appendix.
+    """
+
+    def __init__(
+        self,
+        image: Tensor,
+        target: Tensor,
+        mask: LearnedMask,
+        objective: Objective,
+        infill: Infill,
+        score: Score,
+        mask_noise: ImageNoise,
+        infill_noise: ImageNoise | None,
+        samples: int,
+        steps: int,
+        learning_rate: float,
+        on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
+        hard: Callable[[Tensor], Tensor] = hard_keep,
+    ) -> None:
+        super().__init__()
+        self.image = image
+        self.target = target.repeat_interleave(samples)
+        self.mask = mask
+        self.objective = objective
+        self.infill = infill
+        self.score = score
+        self.mask_noise = mask_noise
+        self.infill_noise = infill_noise
+        self.samples = samples
+        self.steps = steps
+        self.learning_rate = learning_rate
+        self.on_step = on_step
+        self.hard = hard
+        self.curves: dict[str, list[Tensor]] = {"loss": [], "score": [], "area": []}
+
+    def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
+        """The summed loss of one step; also appends to the curves."""
+        keep = self.mask.sample(self.samples, self.mask_noise)
+        infill = self.infill(self.image, self.hard(keep), self.infill_noise)
+        rows = self.score(composite(self.image, keep, infill), self.target)
+        score = rows.view(-1, self.samples).mean(1)
+        keep_prob = self.mask.keep_prob()
+        loss = self.objective.loss(score, keep_prob, int(step))
+        newest = {
+            "loss": loss.detach(),
+            "score": score.detach(),
+            "area": self.objective.saliency(keep_prob.detach()).mean((1, 2, 3)),
+        }
+        for name, values in newest.items():
+            self.curves[name].append(values)
+        if self.on_step is not None:
+            self.on_step(int(step), newest)
+        return loss.sum()
+
+    def configure_optimizers(self) -> Any:
+        """Adam with a learning rate that falls linearly from its full value to 0."""
+        optimizer = torch.optim.Adam(self.mask.parameters(), lr=self.learning_rate)
+        decay = torch.optim.lr_scheduler.LinearLR(
+            optimizer, start_factor=1.0, end_factor=0.0, total_iters=self.steps
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": decay, "interval": "step"},
+        }
+
+    def history(self) -> list[dict[str, Tensor]]:
+        """For each of the b images its curves, each (steps,) float32 on the CPU."""
+        stacked = {name: torch.stack(values).float().cpu() for name, values in self.curves.items()}
+        images = self.image.shape[0]
+        return [{name: curve[:, i] for name, curve in stacked.items()} for i in range(images)]

@@ -1,0 +1,64 @@
+"""Many perturbed versions of one image, a row each."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fido.infillers.base import Infiller
+from fido.masks.concrete import composite, hard_keep
+from fido.runtime.noise import ImageNoise
+
+
+class PerturbedImage:
+    """Infills one image under any number of masks, asked for in any pieces.
+
+    Row r is the same whichever rows are asked for with it: an infiller that draws random numbers
+    gets those of (seed, image, r).
+
+    Args:
+        infiller: What stands in for dropped pixels.
+        image: (1, 3, h, w) in [0, 1].
+        image_id: Names the image's random numbers.
+        seed: Of the infiller's random numbers.
+
+    Attributes:
+        fixed: (1, 3, h, w) the proposal for every mask, for infillers that have only one.
+        infills: Rows that went through the infiller so far.
+    """
+
+    def __init__(self, infiller: Infiller, image: Tensor, image_id: str, seed: int) -> None:
+        self.infiller = infiller
+        self.image = image
+        self.image_id = image_id
+        self.seed = seed
+        self.fixed: Tensor | None = None
+        self.infills = 0
+        if infiller.one_proposal:
+            self.fixed = infiller.infill(image, torch.zeros_like(image[:, :1]))
+            self.infills = 1
+
+    @torch.no_grad()
+    def rows(self, keep: Tensor, start: int) -> Tensor:
+        """Perturbed images.
+
+        Args:
+            keep: (k, 1, h, w) in [0, 1]; the infiller is shown it rounded.
+            start: Number of the first row.
+
+        Returns:
+            (k, 3, h, w).
+        """
+        return composite(self.image, keep, self._infill(keep, start))
+
+    def _infill(self, keep: Tensor, start: int) -> Tensor:
+        count = keep.shape[0]
+        if self.fixed is not None:
+            return self.fixed.expand(count, *self.image.shape[1:])
+        self.infills += count
+        hard = hard_keep(keep)
+        if not self.infiller.needs_noise:
+            return self.infiller.infill(self.image, hard)
+        ids = [f"{self.image_id}/{row}" for row in range(start, start + count)]
+        noise = ImageNoise(self.seed, ids, "infill", keep.device)
+        return self.infiller.infill(self.image.expand(count, *self.image.shape[1:]), hard, noise)

@@ -1,0 +1,1 @@
+"""Where what happens in a run is told: terminal, Weights & Biases."""

@@ -1,0 +1,127 @@
+"""What a run shows on the terminal: progress while it goes, a table at its end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from torch import Tensor
+
+from fido.runs.observer import Result
+from fido.runs.store import Row
+
+
+class Terminal:
+    """A progress bar for each fit on a terminal, plain lines in a log file.
+
+    It observes the runner (begin, result, skipped) and, as a function, the optimisation.
+
+    Args:
+        interactive: Whether to draw bars; None asks whether stdout is a terminal.
+        lines: Plain progress lines printed a fit.
+        shown: Images in the table at the end.
+        title: Stands before what is printed at the beginning.
+    """
+
+    def __init__(
+        self, interactive: bool | None = None, lines: int = 5, shown: int = 20, title: str = ""
+    ) -> None:
+        self.interactive = sys.stdout.isatty() if interactive is None else interactive
+        self.lines = lines
+        self.shown = shown
+        self.title = title
+        # A log file has no width; rich's default of 80 columns would cut the table.
+        self.console = Console(width=None if self.interactive else 120, soft_wrap=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=self.console,
+            transient=True,
+        )
+        self._task: Any = None
+        self._lines: list[tuple[str, ...]] = []
+        self._results = 0
+        self._cost: dict[str, int] = {}
+        self._figure = ""
+
+    def __enter__(self) -> Self:
+        if self.interactive:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def __call__(
+        self, ids: Sequence[str], done: int, total: int, values: dict[str, Tensor]
+    ) -> None:
+        """Progress of one fit: `done` of `total` steps, newest value of each curve and image."""
+        if self.interactive:
+            if self._task is None:
+                self._task = self._bar.add_task(_names(ids), total=total, values="")
+            if done % 5 == 0 or done == total:
+                self._bar.update(self._task, completed=done, values=_values(values))
+            if done == total:
+                self._bar.remove_task(self._task)
+                self._task = None
+        elif done == total or done % max(1, total // self.lines) == 0:
+            self.console.print(f"{_names(ids)}: step {done}/{total} {_values(values)}", style=None)
+
+    def begin(self, done: int, to_do: int) -> None:
+        """See `Observer.begin`."""
+        title = f"{self.title}: " if self.title else ""
+        self.console.print(f"{title}{done} images done, {to_do} to do")
+
+    def result(self, result: Result) -> None:
+        """See `Observer.result`."""
+        row = result.row
+        self._results += 1
+        if self._results <= self.shown:
+            self._lines.append(
+                (
+                    str(row["id"]),
+                    str(row["target_name"]),
+                    *(f"{row[name]:.3f}" for name in ("p_original", "p_kept", "p_removed")),
+                    f"{float(row['area'] or 0):.1%}",
+                    f"{result.seconds:.0f}",
+                )
+            )
+        self._cost = result.explanation.cost
+        self._figure = self._figure or result.figure
+
+    def skipped(self, row: Row) -> None:
+        """See `Observer.skipped`."""
+        self.console.print(f"{row['id']}: {row['status']}: {row['reason']}", style="yellow")
+
+    def close(self, folder: str, missing: int = 0) -> None:
+        """Print a table of this run's results, images left to other shards, where the files are."""
+        if self._lines:
+            table = Table(
+                "image", "class", "p(class)", "region kept", "region removed", "area", "s"
+            )
+            for line in self._lines:
+                table.add_row(*line)
+            self.console.print(table)
+            if self._results > self.shown:
+                self.console.print(f"... and {self._results - self.shown} more in scores.csv")
+            parts = [f"{rows} {name}" for name, rows in self._cost.items()]
+            self.console.print(f"cost an image, in rows through the networks: {', '.join(parts)}")
+            self.console.print(f"picture: {self._figure}", soft_wrap=True)
+        if missing:
+            self.console.print(f"images left to other shards: {missing}")
+        self.console.print(f"results: {folder}", soft_wrap=True)
+
+
+def _names(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
+
+
+def _values(values: dict[str, Tensor]) -> str:
+    return " ".join(f"{name} {float(value.mean()):.3g}" for name, value in values.items())

@@ -1,0 +1,1 @@
+"""Masks and what is asked of them."""

@@ -1,0 +1,176 @@
+"""Bernoulli keep-masks over an image, relaxed so that they can be learned by gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fido.runtime.noise import ImageNoise
+
+
+def composite(image: Tensor, keep: Tensor, infill: Tensor) -> Tensor:
+    """`keep * image + (1 - keep) * infill`: the one place where image and infill are mixed.
+
+    Args:
+        image: (b, 3, h, w) in [0, 1].
+        keep: (b * s, 1, h, w) in [0, 1]; row r belongs to image r // s.
+        infill: (b * s, 3, h, w) in [0, 1].
+
+    Returns:
+        (b * s, 3, h, w); where keep is 1 it equals the image bit for bit.
+
+    Source: Chang et al. 2019, eq. 1.
+    """
+    b, n = image.shape[0], keep.shape[0]
+    rows = image.unsqueeze(1).expand(b, n // b, *image.shape[1:]).reshape_as(infill)
+    # lerp is exact at both ends, and one pass over memory forward where the sum takes four.
+    return torch.lerp(infill, rows, keep)
+
+
+def hard_keep(keep: Tensor) -> Tensor:
+    """Zeros and ones without gradient: a pixel is kept where its relaxed value exceeds one half."""
+    return (keep.detach() > 0.5).to(keep.dtype)
+
+
+class ConcreteMask(nn.Module):
+    """Independent Bernoulli keep-masks of b images, one learned dropout logit a grid cell.
+
+    A sample is the binary concrete relaxation
+    `z = sigmoid((logit(keep_prob) + logit(u)) / temperature)`, u uniform on (0, 1), for which
+    P(z > 1/2) = keep_prob at every temperature.
+
+    Args:
+        images: Number b of images.
+        size: (h, w) of the images in pixels.
+        grid: (gh, gw) cells; one number means a square grid.
+        temperature: Of the relaxation, > 0; lower is nearer to zeros and ones.
+        initial_keep_prob: Where every cell starts, in (0, 1).
+        draw: "pixel" draws every pixel of the bilinearly upsampled probability map by itself;
+            "cell" draws one number a cell, so that holes are whole cells.
+        upsample: What is upsampled to pixels while optimising: "probability" or "logit".
+        map: What is upsampled to pixels for the final map: "probability" or "logit".
+        align_corners: Of the bilinear upsampling; True aligns the centres of corner cells with
+            corner pixels, as PyTorch 0.3 did when the paper was written.
+
+    Raises:
+        ValueError: If a number is out of range or the grid is finer than the image.
+
+    Source: Chang et al. 2019, section 3 and eq. 6; Maddison et al. 2017.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        size: tuple[int, int],
+        grid: int | tuple[int, int] = 56,
+        temperature: float = 0.1,
+        initial_keep_prob: float = 0.5,
+        draw: Literal["pixel", "cell"] = "pixel",
+        upsample: Literal["probability", "logit"] = "probability",
+        map: Literal["probability", "logit"] = "probability",
+        align_corners: bool = False,
+    ) -> None:
+        super().__init__()
+        rows, columns = (grid, grid) if isinstance(grid, int) else grid
+        if not (1 <= rows <= size[0] and 1 <= columns <= size[1]):
+            raise ValueError(
+                f"mask.grid must be between 1 and the image's {size[0]} x {size[1]} pixels, "
+                f"got {rows} x {columns}"
+            )
+        if temperature <= 0:
+            raise ValueError(f"mask.temperature must be above 0, got {temperature}")
+        if not 0 < initial_keep_prob < 1:
+            raise ValueError(
+                f"mask.initial_keep_prob must lie between 0 and 1, got {initial_keep_prob}"
+            )
+        _choice("draw", draw, ("pixel", "cell"))
+        _choice("upsample", upsample, ("probability", "logit"))
+        _choice("map", map, ("probability", "logit"))
+        self.size = size
+        self.temperature = temperature
+        self.draw = draw
+        self.upsample = upsample
+        self.map = map
+        self.align_corners = align_corners
+        start = math.log1p(-initial_keep_prob) - math.log(initial_keep_prob)
+        self.drop_logits = nn.Parameter(torch.full((images, 1, rows, columns), start))
+
+    def keep_prob(self) -> Tensor:
+        """(b, 1, h, w) probability of keeping each pixel, with gradient."""
+        if self.upsample == "probability":
+            return self._to_pixels(torch.sigmoid(-self.drop_logits))
+        return torch.sigmoid(-self._to_pixels(self.drop_logits))
+
+    @torch.no_grad()
+    def final_keep_prob(self) -> Tensor:
+        """(b, 1, h, w) the map of keep probabilities to show and to save."""
+        if self.map == "probability":
+            return self._to_pixels(torch.sigmoid(-self.drop_logits))
+        return torch.sigmoid(-self._to_pixels(self.drop_logits))
+
+    def sample(self, samples: int, noise: ImageNoise) -> Tensor:
+        """Relaxed masks in (0, 1) with gradient, float32 also under autocast.
+
+        Args:
+            samples: Number s of masks an image.
+            noise: The images' random numbers.
+
+        Returns:
+            (b * s, 1, h, w); row r belongs to image r // s.
+        """
+        with torch.autocast(self.drop_logits.device.type, enabled=False):
+            if self.draw == "cell":
+                cells = self._relax(-self.drop_logits, samples, noise)
+                return F.interpolate(cells, self.size, mode="nearest-exact")
+            return self._relax(self._keep_logit(), samples, noise)
+
+    def _keep_logit(self) -> Tensor:
+        """(b, 1, h, w) logit of the keep probability of each pixel."""
+        if self.upsample == "logit":
+            return -self._to_pixels(self.drop_logits)
+        # The learning rate bounds a cell's logit to about 7.5, so the clamp never binds at the
+        # published settings; it keeps the logarithms finite at others.
+        return torch.logit(self._to_pixels(torch.sigmoid(-self.drop_logits)), eps=1e-6)
+
+    def _relax(self, keep_logit: Tensor, samples: int, noise: ImageNoise) -> Tensor:
+        b, _, h, w = keep_logit.shape
+        u = noise.uniform(samples, 1, h, w)
+        # u can be exactly 0; the clamp bounds the logistic noise to about 17 nats.
+        logistic = torch.logit(u, eps=6e-8).view(b, samples, h, w)
+        return torch.sigmoid((keep_logit + logistic) / self.temperature).view(-1, 1, h, w)
+
+    def _to_pixels(self, cells: Tensor) -> Tensor:
+        return F.interpolate(cells, self.size, mode="bilinear", align_corners=self.align_corners)
+
+
+def cells_of(pixels: Tensor, grid: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """(..., gh, gw) values of the cells whose bilinear upsampling is `pixels` (..., h, w).
+
+    Averages over cells would not do: in them every cell has a share of its neighbours.
+
+    Raises:
+        ValueError: If the grid is finer than the image.
+    """
+    size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+    if grid[0] > size[0] or grid[1] > size[1]:
+        raise ValueError(f"a map of {size} pixels has no {grid} cells")
+    rows, columns = (
+        F.interpolate(
+            torch.eye(cells, dtype=torch.float64, device=pixels.device).unsqueeze(0),
+            length,
+            mode="linear",
+            align_corners=align_corners,
+        )[0].pinverse()
+        for cells, length in zip(grid, size, strict=True)
+    )
+    cells: Tensor = rows.mT @ pixels.double() @ columns
+    return cells.to(pixels.dtype)
+
+
+def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"mask.{name} must be one of {', '.join(choices)}, got {value!r}")

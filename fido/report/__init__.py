@@ -1,0 +1,1 @@
+"""From scores and stores to tables and figures."""

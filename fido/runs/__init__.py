@@ -1,0 +1,1 @@
+"""Explaining the images of a source and storing the results."""

@@ -1,0 +1,1 @@
+"""Files, memory, noise: what every part of fido stands on."""

@@ -1,0 +1,78 @@
+"""What a sweep leaves: a sheet of few images, whatever the number of maps."""
+
+import pytest
+import torch
+from noise_images import noise, save
+from omegaconf import OmegaConf
+from PIL import Image
+
+from fido.app.callbacks import check_returns, draw_contact_sheet, returned
+from fido.runs.store import ResultsStore
+from fido.runs.sweep import sweep_stores
+
+
+def jobs(folder, **overrides):
+    for name, given in overrides.items():
+        (folder / name / ".hydra").mkdir(parents=True)
+        OmegaConf.save(OmegaConf.create(given), folder / name / ".hydra" / "overrides.yaml")
+        yield ResultsStore(folder / name)
+
+
+def test_only_the_maps_that_are_drawn_are_read(tmp_path, monkeypatch):
+    a, b = jobs(tmp_path, a=["seed=0"], b=["seed=1"])
+    for i in range(6):
+        save(a, i, noise(i))
+        if i != 1:
+            save(b, i, noise(i, 1))
+    read = []
+    load = ResultsStore.load
+    monkeypatch.setattr(
+        ResultsStore, "load", lambda s, i: read.append((s.folder.name, i)) or load(s, i)
+    )
+    sheet = draw_contact_sheet(tmp_path, max_images=3)
+    drawn = ["img00", "img01", "img02"]
+    assert sorted(read) == sorted(
+        [("a", i) for i in drawn] + [("b", i) for i in drawn if i != "img01"]
+    )
+    assert Image.open(sheet).size[1] > 300
+    assert draw_contact_sheet(tmp_path / "a" / "explanations") is None
+
+
+def test_a_job_returns_what_a_search_asks_for():
+    summary = {"mean": {"p_kept": 0.9, "area": 0.25, "p_removed": None}}
+    assert returned(summary, "p_kept") == 0.9
+    assert returned(summary, ["area", "p_removed"]) == [0.25, None]
+    assert returned({"mean": {}}, "area") is None
+    check_returns(["area", "p_kept"])
+    assert returned(summary, ["area"]) == 0.25
+    for wrong in ("p_keep", ["area", "size"], [], None):
+        with pytest.raises(ValueError, match="p_original, p_kept, p_removed, area"):
+            check_returns(wrong)
+
+
+def test_experiments_that_share_maps_do_not_name_them(tmp_path):
+    for store in jobs(
+        tmp_path,
+        a=["experiment=fido_fig8", "method=fido_ca"],
+        b=["experiment=fido_table1", "method=realtime"],
+    ):
+        save(store, 0, torch.rand(1, 48, 64))
+    assert list(sweep_stores(tmp_path)) == ["method=fido_ca", "method=realtime"]
+
+
+def test_no_run_is_lost_for_its_name(tmp_path):
+    for sweep, limit in (("one", 9), ("other", 5)):
+        lime, ca = ["method=lime", f"data.limit={limit}"], ["method=ca", f"data.limit={limit}"]
+        for store in jobs(tmp_path / sweep, a=lime, b=ca):
+            save(store, 0, torch.rand(1, 48, 64))
+    list(jobs(tmp_path / "one" / "more", a=["method=ca", "data.limit=9"]))
+    names = {
+        name: str(s.folder.relative_to(tmp_path)) for name, s in sweep_stores(tmp_path).items()
+    }
+    assert names == {
+        "method=lime data.limit=9": "one/a",
+        "method=lime data.limit=5": "other/a",
+        "method=ca data.limit=5": "other/b",
+        "method=ca data.limit=9 (one/b)": "one/b",
+        "method=ca data.limit=9 (one/more/a)": "one/more/a",
+    }

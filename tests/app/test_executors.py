@@ -1,0 +1,144 @@
+"""The real command, split over processes: by hand, as jobs of a sweep, on a local Ray cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from command_line import command, environment, explain, files
+from configurations import explain_config
+from planted import BOX, write_photo
+from wandb_offline import records
+
+from fido.app.ray import Ray
+from fido.runs.store import ResultsStore
+
+METRICS = "metrics=[localization,outside_box]"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Six boxed photos, and the overrides that select them."""
+    left, top, right, bottom = BOX
+    lines = ["file,class_index,xmin,ymin,xmax,ymax"]
+    for name in "abcdef":
+        write_photo(tmp_path / "photos" / "images" / f"{name}.png")
+        lines.append(f"{name}.png,1,{left / 48},{top / 40},{right / 48},{bottom / 40}")
+    (tmp_path / "photos" / "boxes.csv").write_text("\n".join(lines) + "\n")
+    return ["data=boxes", "data.root=photos", "data.resize=squash", METRICS]
+
+
+def results(run):
+    """Name to content of what must be as one process would have left it."""
+    mine = (".hydra", "wandb", "env")  # of each process
+    found = {k: v for k, v in files(run).items() if k.partition("/")[0] not in mine}
+    del found["env.json"]
+    return found
+
+
+def test_two_shards_at_once_leave_the_files_of_one_process(tmp_path, photos):
+    line = [*photos, "explainer.steps=20"]
+    shards = [
+        subprocess.Popen(
+            command(*line, "num_shards=2", f"shard={shard}", "hydra.run.dir=run"),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for shard in (0, 1)
+    ]
+    said = [shard.communicate(timeout=240)[0] for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0]
+    for index, words in enumerate(said):
+        assert f"shard_{index}_of_2: 0 images done, 3 to do" in words
+    whole = explain(tmp_path, *line, "logger=none", "hydra.run.dir=whole")
+    assert whole.returncode == 0, whole.stderr
+    run = tmp_path / "run"
+    assert results(run) == results(tmp_path / "whole")
+    assert (run / "evaluation" / "tables.md").is_file()
+    assert json.loads((run / "summary.json").read_text())["images"] == {"explained": 6}
+    logged = set()
+    for path in run.glob("wandb/offline-run-*/run-*.wandb"):
+        (head,) = [r.run for r in records(path) if r.WhichOneof("record_type") == "run"][:1]
+        logged.add((head.display_name, head.run_group))
+    assert logged == {("run shard_0_of_2", "run"), ("run shard_1_of_2", "run")}
+    for shard in ("shard_0_of_2", "shard_1_of_2"):
+        assert json.loads((run / "env" / f"{shard}.json").read_text())["pid"]
+        assert (run / ".hydra" / shard / "overrides.yaml").is_file()
+
+
+def test_shards_can_be_the_jobs_of_a_sweep(tmp_path, photos):
+    line = ["objective=ssr,sdr", "num_shards=2", *photos, "explainer.steps=3", "logger=none"]
+    done = explain(tmp_path, "shard=0,1", *line)
+    assert done.returncode == 0, done.stderr
+    (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert "shard" not in sweep.name
+    for objective in ("ssr", "sdr"):
+        assert len(ResultsStore(sweep / f"objective={objective}")) == 6
+    summary = json.loads((sweep / "evaluation" / "summary.json").read_text())
+    assert set(summary["images"]) == {"objective=ssr", "objective=sdr"}
+    assert (sweep / "contact_sheet.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_shards": 0}, "compute.num_shards must be a whole number from 1, or null; got 0"),
+        ({"max_retries": -2}, "compute.max_retries must be a whole number from -1, got -2"),
+        ({"cpus": 0}, "compute.cpus must be above 0, got 0"),
+        ({"gpus": -1}, "compute.gpus must be 0 or more, got -1"),
+    ],
+)
+def test_wrong_numbers_are_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        Ray(**arguments)
+
+
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    config = explain_config(f"output_dir={tmp_path}", "compute=ray")
+    with pytest.raises(ImportError, match=r"pip install -e '\.\[ray\]'"):
+        Ray()(config, {})
+    with pytest.raises(ValueError, match="compute=ray splits the images itself"):
+        Ray()(explain_config(f"output_dir={tmp_path}", "num_shards=2"), {})
+
+
+def test_nobody_at_an_address_is_said_at_once(tmp_path):
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    config = explain_config(f"output_dir={tmp_path}")
+    with pytest.raises(ConnectionError, match=r"compute.address=127.0.0.1:1 .*ray start --head"):
+        Ray("127.0.0.1:1")(config, {})
+
+
+def test_ray_restarts_a_dead_worker_and_leaves_the_files_of_one_process(tmp_path, photos):
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    line = [*photos, "explainer.steps=150", "logger=none"]
+    # Ray keeps its token below HOME.
+    process = subprocess.Popen(
+        command(*line, "compute=ray", "compute.num_shards=2", "hydra.run.dir=run"),
+        cwd=tmp_path,
+        env={**environment(), "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    run, until = tmp_path / "run", time.monotonic() + 200
+    note = run / "env" / "shard_0_of_2.json"
+    while not note.is_file() or "a" not in ResultsStore(run):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    first = json.loads(note.read_text())["pid"]
+    os.kill(first, signal.SIGKILL)
+    said = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, said
+    assert json.loads(note.read_text())["pid"] != first
+    assert "shard_0_of_2: 0 images done" in said
+    assert "shard_0_of_2: 1 images done" in said or "shard_0_of_2: 2 images done" in said
+    whole = explain(tmp_path, *line, "hydra.run.dir=whole")
+    assert whole.returncode == 0, whole.stderr
+    assert results(run) == results(tmp_path / "whole")

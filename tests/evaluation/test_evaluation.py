@@ -1,0 +1,257 @@
+"""From stores to tables: what is scored, what is kept, what is counted."""
+
+import csv
+import io
+import json
+import math
+import shutil
+
+import pytest
+import torch
+from analytic import box_map, explanation, share_classifier
+from noise_images import (
+    BLACK,
+    BOX,
+    SIZE,
+    counted,
+    evaluation,
+    metrics,
+    noise,
+    sample,
+    save,
+    two_stores,
+)
+
+from fido.evaluation.bootstrap import Bootstrap, Estimate
+from fido.evaluation.evaluation import ScoreAsItGoes
+from fido.evaluation.summary import summarise
+from fido.infillers.mean import MeanInfiller
+from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.distributions import Pixels
+from fido.metrics.infill_probability import InfillProbability
+from fido.metrics.outside_box import OutsideBox
+from fido.metrics.sanity import Sanity
+from fido.metrics.sensitivity import Sensitivity
+from fido.report.files import write_evaluation
+from fido.report.tables import interval, latex_table, markdown_table
+from fido.runs.store import ResultsStore
+
+
+@pytest.fixture
+def stores(tmp_path):
+    return two_stores(tmp_path)
+
+
+def csv_rows(text):
+    return {(row["row"], row["id"]): row for row in csv.DictReader(io.StringIO(text))}
+
+
+def test_every_file_is_written_and_adds_up(stores, tmp_path):
+    folder = tmp_path / "out"
+    one = evaluation(stores, folder)
+    evaluated = write_evaluation(folder, one, one.run(), baseline="good")
+    rows = csv_rows((folder / "scores.csv").read_text())
+    assert len([key for key in rows if key[0] == "good"]) == 10
+    assert len([key for key in rows if key[0] == "noise"]) == 8
+    assert rows["good", "img00"]["localization.wsl_error"] == ""  # no boxes: undefined, not gone
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["images"] == {
+        "good": {"explained": 10},
+        "noise": {"explained": 8, "failed": 2},
+    }
+    table = summary["metrics"]["localization"]["rows"]
+    assert list(table) == [*CALIBRATION, "good", "noise"]
+    assert table["good"]["images"] == 10
+    assert table["good"]["mean"]["wsl_error"] == {"n": 7, "mean": 0.0, "low": 0.0, "high": 0.0}
+    assert table["Ground-truth box"]["mean"]["wsl_error"]["mean"] == 0
+    outside = summary["metrics"]["outside_box"]["rows"]
+    both = ("img01", "img02", "img03", "img05", "img06", "img07")
+    by_hand = [
+        float(rows["noise", i]["outside_box.outside"])
+        - float(rows["good", i]["outside_box.outside"])
+        for i in both
+    ]
+    difference = outside["noise"]["minus_baseline"]["outside"]
+    assert difference["n"] == 6
+    assert difference["mean"] == pytest.approx(sum(by_hand) / 6)
+    assert outside["good"]["minus_baseline"] == {}
+    deletion = summary["metrics"]["deletion"]["rows"]
+    assert list(deletion) == ["Random map", "good", "noise"]
+    for file in ("tables.md", "tables/localization.tex", "curves/deletion.csv"):
+        assert (folder / file).stat().st_size > 100, file
+    for name in one.metrics:
+        assert evaluated.figures[name].read_bytes().startswith(b"\x89PNG"), name
+
+
+def test_full_row_is_that_of_a_map_of_ones(stores, tmp_path):
+    ones = ResultsStore(tmp_path / "ones")
+    for i in range(10):
+        save(ones, i, torch.ones(1, *SIZE))
+    records = evaluation({**stores, "ones": ones}, tmp_path / "out").run()
+    for name in ("localization", "outside_box", "saliency_metric"):
+        metric = metrics()[name]
+        assert (
+            metric.finish(records[name]["Full"]).keys()
+            == metric.finish(records[name]["ones"]).keys()
+        )
+        for image_id, values in metric.finish(records[name]["Full"]).items():
+            theirs = metric.finish(records[name]["ones"])[image_id]
+            assert values == pytest.approx(theirs, nan_ok=True), name
+
+
+def test_scores_are_the_same_when_the_store_is_split_in_two_and_merged(stores, tmp_path):
+    def tables(store, folder):
+        one = evaluation({"good": store}, folder)
+        write_evaluation(folder, one, one.run())
+        names = ("scores.csv", "summary.json", "tables.md", "curves/deletion.csv")
+        return {name: (folder / name).read_bytes() for name in names}
+
+    merged = ResultsStore(tmp_path / "merged")
+    ids = list(stores["good"])
+    for part in (0, 1):
+        half = ResultsStore(tmp_path / f"half{part}")
+        for image_id in ids[part::2]:
+            file = f"{image_id}.safetensors"
+            shutil.copy(stores["good"].explanations / file, half.explanations / file)
+        one = evaluation({"good": half}, tmp_path / f"out{part}").run()
+        assert sorted(one["localization"]["good"]) == ids[part::2]
+        # Two folders become one by copying, scores and all.
+        shutil.copytree(half.folder, merged.folder, dirs_exist_ok=True)
+
+    assert sorted(p.stem for p in (merged.folder / "scored").iterdir()) == ids
+    assert tables(merged, tmp_path / "two") == tables(stores["good"], tmp_path / "whole")
+
+
+def test_torchmetrics_merges_and_resets(stores):
+    for name in metrics():
+        whole, first, second = (metrics()[name] for _ in range(3))
+        for i, image_id in enumerate(stores["good"]):
+            pair = stores["good"].sample(image_id), stores["good"].load(image_id)
+            whole.update(*pair)
+            (first if i % 2 else second).update(*pair)
+        first.merge_state(second)
+        assert first.per_image().keys() == whole.per_image().keys()
+        for column, value in whole.compute().items():
+            merged = first.compute()[column]
+            assert torch.equal(merged, value) or bool(merged.isnan() & value.isnan()), column
+        whole.reset()
+        assert whole.per_image() == {}
+
+
+def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
+    classifier = share_classifier((0, 0, 64, 48), SIZE)
+    which = {"infill_probability": InfillProbability(classifier, {"holes": Pixels(0.5)})}
+    white = MeanInfiller((1.0, 1.0, 1.0))
+    one = evaluation(
+        {"good": stores["good"]}, tmp_path, which, infillers={"black": BLACK, "white": white}
+    )
+    table = summarise(
+        "infill_probability",
+        which["infill_probability"],
+        one.run()["infill_probability"],
+        "input",
+        Bootstrap(),
+    )
+    means = {name: row.estimates["holes_probability"].mean for name, row in table.rows.items()}
+    assert list(means) == ["input", "black", "white"]
+    assert means["black"] < means["input"] < means["white"]
+    assert means["black"] == pytest.approx(means["input"] / 2, abs=0.02)
+
+
+def test_maps_of_groups_are_compared(stores, tmp_path):
+    seeds = {}
+    for seed in range(3):
+        seeds[f"seed={seed}"] = store = ResultsStore(tmp_path / f"seed{seed}")
+        for i in range(4):
+            save(store, i, box_map(BOX, SIZE) + 0.5 * noise(i, seed))
+    which = {"sensitivity": Sensitivity(), "sanity": Sanity()}
+    groups = {"stable": ["good", "good again"], "seeds": list(seeds)}
+    every = {**stores, "good again": stores["good"], **seeds}
+    records = evaluation(every, tmp_path / "out", which, groups=groups).run()
+    stable = records["sensitivity"]["stable"]
+    assert len(stable) == 10
+    assert all(s.values["ssim"] == pytest.approx(1) for s in stable.values())
+    assert list(records["sensitivity"]["seeds"]) == ["img00", "img01", "img02", "img03"]
+    assert 0 < records["sensitivity"]["seeds"]["img00"].values["spearman"] < 0.9
+    assert list(records["sanity"]) == ["good again", "seed=1", "seed=2"]
+    assert len(records["sanity"]["seed=2"]) == 4
+
+
+def test_maps_that_some_run_lacks_are_counted(stores, tmp_path):
+    one = evaluation(stores, tmp_path, {"sensitivity": Sensitivity()}, groups={"both": [*stores]})
+    assert len(one.run()["sensitivity"]["both"]) == 8
+    assert one.counts()["both"] == {"left out: not in all runs compared": 2}
+    assert one.counts()["noise"] == {"explained": 8, "failed": 2}
+
+
+def test_scoring_as_it_goes_leaves_nothing_to_do(stores, tmp_path):
+    classifier = counted()
+    store = {"good": stores["good"]}
+    observer = ScoreAsItGoes(evaluation(store, tmp_path / "run", metrics(classifier)))
+
+    class Result:
+        def __init__(self, image_id):
+            self.sample = store["good"].sample(image_id)
+
+    observer.begin(0, 10)
+    for image_id in store["good"]:
+        observer.result(Result(image_id))
+    observer.skipped({"id": "x", "status": "failed"})
+    done = classifier.network.rows
+    records = observer.evaluation.run()
+    assert classifier.network.rows == done
+    assert len(records["deletion"]["good"]) == 10
+
+
+def summary_of(values, **options):
+    class Two(OutsideBox):
+        pass
+
+    records = {
+        row: {image_id: Two().score(*pair) for image_id, pair in images.items()}
+        for row, images in values.items()
+    }
+    return summarise("outside_box", Two(), records, options.get("baseline"), Bootstrap(200))
+
+
+def test_tables_show_n_intervals_and_differences():
+    boxed = {f"img{i:02d}": sample(i) for i in (1, 2, 3)}
+    summary = summary_of(
+        {
+            "50 % & more": {
+                i: (s, explanation(box_map((8, 8, 40, 24), SIZE), i)) for i, s in boxed.items()
+            },
+            "all|in": {
+                i: (s, explanation(box_map(BOX, SIZE), i)) for i, s in list(boxed.items())[:2]
+            },
+        }
+    )
+    text = markdown_table(summary)
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert [cell.strip("| ") for cell in lines[0][:4]] == [
+        "row",
+        "n",
+        "region outside the boxes (%) ↓",
+        "minus 50 % & more",
+    ]
+    assert lines[2][1:4] == ["3", "50.0 [50.0, 50.0]", ""]
+    assert lines[3][0] == r"| all\|in"
+    assert lines[3][1:4] == ["2", "0.0 [0.0, 0.0]", "-50.0 [-50.0, -50.0]"]
+    latex = latex_table(summary)
+    assert r"50 \% \& more & 3 & 50.0 [50.0, 50.0]" in latex
+    assert latex.count(r"\\") == 3
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 1
+
+
+def test_undefined_numbers_and_missing_rows_are_visible():
+    column = OutsideBox.columns[0]
+    assert interval(Estimate(0, math.nan, math.nan, math.nan), column) == "-"
+    assert interval(Estimate(1, 0.25, math.nan, math.nan), column) == "25.0"
+    assert interval(Estimate(9, 0.25, 0.2, 0.3), column, sign=True) == "+25.0 [+20.0, +30.0]"
+    bare = {f"img{i:02d}": sample(i) for i in (0, 1, 2)}
+    summary = summary_of(
+        {"a": {i: (s, explanation(box_map(BOX, SIZE), i)) for i, s in bare.items()}}
+    )
+    assert summary.rows["a"].estimates["outside"].n == 2
+    assert len(summary.rows["a"].per_image) == 3
+    assert "img00" in summary.rows["a"].per_image

@@ -1,0 +1,99 @@
+"""What every method promises, whatever it does: from its config leaf to its explanation."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from planted import planted_classifier, planted_sample
+
+from fido.app.instantiate import build
+from fido.infillers.mean import MeanInfiller
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+GRID = ["explainer.grid=6", "explainer.steps=3"]
+# Leaf -> overrides that make it quick on 40 x 48 pixels.
+QUICK = {
+    "bbmp": GRID,
+    "mp": GRID,
+    "mp2": ["explainer.grid=6", "explainer.max_steps=3"],
+    "sliding_patch": ["explainer.patch=9", "explainer.stride=6"],
+    "lime": ["explainer.samples=20"],
+    "extremal": ["explainer.steps=3"],
+    "rise": ["explainer.masks=20"],
+    "gradient": [],
+    "integrated_gradients": ["explainer.steps=5"],
+    "smoothgrad": ["explainer.samples=5"],
+    "occlusion": ["explainer.patch=16"],
+    "center": [],
+    "full": [],
+    "random_map": [],
+    "ground_truth_box": [],
+}
+
+
+@pytest.fixture(params=QUICK)
+def leaf(request):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = [f"explainer={request.param}", *QUICK[request.param]]
+        return compose("explain", overrides).explainer
+
+
+def explain(leaf, samples, heard=None):
+    shared = {
+        "classifier": planted_classifier(),
+        "infiller": MeanInfiller((0.2, 0.2, 0.2)),
+        "progress": (lambda *news: heard.append(news)) if heard is not None else None,
+    }
+    return build(leaf, **shared).explain(samples), shared["classifier"]
+
+
+def test_an_explanation_of_every_sample_in_order(leaf):
+    other = planted_sample(box=(30, 20, 44, 36), image_id="other")
+    explanations, classifier = explain(leaf, [planted_sample(), other])
+    assert [explanation.id for explanation in explanations] == ["planted", "other"]
+    for explanation in explanations:
+        assert explanation.failure is None
+        assert explanation.target == 1
+        assert explanation.saliency.shape == (1, 40, 48)
+        assert explanation.saliency.dtype == torch.float32
+        assert explanation.saliency.device.type == "cpu"
+        assert not explanation.saliency.requires_grad
+        assert set(explanation.cost) == {"forward", "backward", "infill"}
+        lengths = {len(curve) for curve in explanation.history.values()}
+        assert len(lengths) <= 1
+    for module in classifier.modules():
+        assert not module._forward_hooks
+        assert not module._backward_hooks
+        assert not module.training
+    assert not any(p.requires_grad for p in classifier.parameters())
+
+
+def test_the_run_is_told_of_progress_up_to_the_end(leaf):
+    heard = []
+    explanations, _ = explain(leaf, [planted_sample()], heard)
+    if not any(explanations[0].cost.values()):
+        assert heard == []  # baselines ask nobody
+        return
+    for ids, done, total, values in heard:
+        assert ids == ["planted"]
+        assert 0 < done <= total
+        assert values
+        assert all(value.shape == (1,) for value in values.values())
+    assert heard[-1][1] == heard[-1][2]
+    assert [news[1] for news in heard].count(heard[-1][2]) == 1
+
+
+def test_the_same_call_gives_the_same_map(leaf):
+    (first,), _ = explain(leaf, [planted_sample()])
+    (again,), _ = explain(leaf, [planted_sample()])
+    assert torch.equal(first.saliency, again.saliency)
+
+
+def test_bbmp_takes_objective_from_the_run_and_sparsity_from_itself():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = ["explainer=bbmp", "objective=sdr", "explainer.objective.sparsity=0.02", *GRID]
+        leaf = compose("explain", overrides).explainer
+    (explanation,), _ = explain(leaf, [planted_sample()])
+    torch.testing.assert_close(explanation.saliency, 1 - explanation.keep_prob)
+    assert leaf.objective.warmup_steps == 1

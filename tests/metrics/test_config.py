@@ -1,0 +1,112 @@
+"""Every leaf, method and experiment of an evaluation composes."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from analytic import share_classifier
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from planted import planted_sample
+from torch import Tensor
+
+from fido.app.evaluate import build_metrics
+from fido.app.instantiate import build
+from fido.metrics.base import ImageMetric
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def leaves(group):
+    return sorted(p.stem for p in (CONF / group).glob("[!_]*.yaml"))
+
+
+def config(root, *overrides, **options):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(root, ["output_dir=out", *overrides], **options)
+
+
+@pytest.mark.parametrize("leaf", leaves("metrics"))
+def test_every_metric_builds_and_describes_itself(leaf):
+    cfg = config("evaluate", f"metrics=[{leaf}]")
+    classifier = share_classifier((0, 0, 64, 64), (64, 64))
+    metrics, settings = build_metrics(cfg, classifier, torch.device("cpu"))
+    (metric,) = metrics.values()
+    assert isinstance(metric, ImageMetric)
+    assert list(metrics) == [leaf], "a leaf's package must be metrics.<its name>"
+    assert "max_batch" not in settings[leaf]
+    if "classifier" in cfg.metrics[leaf]:
+        assert settings[leaf]["classifier"]["_target_"].startswith("fido.classifiers")
+    names = [column.name for column in metric.columns]
+    assert len(set(names)) == len(names)
+    assert metric.series is None or set(metric.series.x) <= set(names)
+    assert metric.higher_is_better in (True, False)
+    best = {True: "higher", False: "lower"}[metric.higher_is_better]
+    assert metric.columns[0].better == best
+
+
+def test_a_metric_gets_an_infiller_of_its_own():
+    line = ["metrics=[deletion,removal_curve]", "infiller@metrics.deletion.infiller=local"]
+    cfg = config("evaluate", *line)
+    assert cfg.metrics.deletion.infiller._target_.endswith("LocalInfiller")
+    assert cfg.metrics.removal_curve.infiller._target_.endswith("BlurInfiller")
+
+
+@pytest.mark.parametrize("root", ["explain", "evaluate", "evaluate_infillers"])
+def test_every_setting_of_a_plain_command_has_a_value(root):
+    cfg = config(root, *(["data.root=x"] if root == "evaluate_infillers" else []))
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert plain["logger"]["project"] == "fido"
+
+
+@pytest.mark.parametrize("experiment", leaves("experiment"))
+def test_every_experiment_composes_for_the_script_that_it_names(experiment):
+    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+    if f"python evaluate.py experiment={experiment}" in text:
+        cfg = config("evaluate", f"experiment={experiment}", "data=boxes", "data.root=x")
+        build_metrics(cfg, share_classifier((0, 0, 64, 64), (224, 224)), torch.device("cpu"))
+        assert cfg.evaluation.baseline in ("input", *cfg.graded)
+        return
+    cfg = config("explain", f"experiment={experiment}", return_hydra_config=True)
+    if experiment == "paper":
+        return
+    assert f"python explain.py -m experiment={experiment}" in text
+    params = OmegaConf.to_container(cfg.hydra.sweeper.params)
+    # Callbacks read it before Hydra has set the configuration that ${hydra:...} looks into.
+    assert cfg.hydra.sweep.dir.startswith("outputs/")
+    assert "score_sweep" in cfg.hydra.callbacks
+    for method in params.get("method", "").split(","):
+        assert not method or method in leaves("method"), method
+    values = {name: str(listed).split(",") for name, listed in params.items()}
+    for i in range(max(map(len, values.values()))):
+        job = [f"{name}={listed[i % len(listed)]}" for name, listed in values.items()]
+        assert config("explain", f"experiment={experiment}", *job).explainer._target_, job
+    across = cfg.evaluation.across
+    assert across is None or across in params
+
+
+@pytest.mark.parametrize("method", leaves("method"))
+def test_every_method_is_an_explainer_with_its_infiller(method):
+    text = (CONF / "method" / f"{method}.yaml").read_text()
+    explainer = text.split("override /explainer: ")[1].split()[0]
+    if explainer not in leaves("explainer"):
+        pytest.skip(f"there is no explainer {explainer} yet")
+    cfg = config("explain", f"method={method}")
+    assert cfg.explainer._target_
+    if "_g" in method or method == "fido_ca":
+        assert cfg.infiller._target_.endswith("ContextualAttentionInfiller")
+
+
+def test_every_experiment_is_in_the_table_of_artefacts():
+    table = (CONF.parent / "docs" / "experiments.md").read_text()
+    missing = [name for name in leaves("experiment") if not re.search(rf"\b{name}\b", table)]
+    assert not missing
+    named = set(re.findall(r"experiment=(\w+)", table))
+    assert named <= set(leaves("experiment"))
+    laws = set(re.findall(r"mask_laws@figures.laws=(\w+)", table))
+    assert laws == {"generative_fig1", "object"}
+    for law in laws:
+        cfg = config("evaluate_infillers", f"mask_laws@figures.laws={law}", "data.root=x")
+        for node in cfg.figures.laws.values():
+            assert isinstance(build(node).draw(planted_sample(), 1, torch.Generator()), Tensor)
