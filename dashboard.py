@@ -6,22 +6,22 @@ import hydra
 import wandb
 from omegaconf import DictConfig, OmegaConf
 
-from fido.app.instantiate import plain_errors
-from fido.loggers.wandb_key import has_key
+from fido.app.instantiate import user_errors
+from fido.loggers.wandb_key import wandb_logged_in
 from fido.runtime.files import write_json
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="dashboard")
 def main(cfg: DictConfig) -> None:
     """Write the view's specification and, unless save=false, save the view to W&B."""
-    with plain_errors():
+    with user_errors():
         try:
             from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
             from fido.loggers.wandb_dashboard import build_workspace, specification
         except ImportError as error:  # also of a wandb that is older than the extra's
             raise ImportError(f"{error}: pip install -e '.[dashboard]'") from error
-        if cfg.save and not has_key():
+        if cfg.save and not wandb_logged_in():
             raise ValueError(
                 "no W&B key here: run `wandb login` or set WANDB_API_KEY; save=false needs no "
                 "account and writes the view's specification only"

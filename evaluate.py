@@ -16,8 +16,8 @@ from fido.app.instantiate import (
     build,
     build_classifier,
     pick_device,
-    plain_errors,
     prepare_command_line,
+    user_errors,
 )
 from fido.report.terminal import ScoreProgress, print_scores
 from fido.runs.sweep import named_stores, quote_stores
@@ -28,7 +28,7 @@ from fido.runtime.files import write_json
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Compose one evaluation from its configuration and execute it."""
-    with plain_errors():
+    with user_errors():
         # An experiment may say how photos are cut; which ones is for data=NAME to say.
         if (cfg.store is None) == ("_target_" not in (cfg.get("data") or {})):
             raise ValueError("give store=DIR[,DIR...] or data=NAME ..., one of the two")

@@ -11,8 +11,8 @@ from fido.app.instantiate import (
     build,
     build_classifier,
     pick_device,
-    plain_errors,
     prepare_command_line,
+    user_errors,
 )
 from fido.report.infillers import write_infillers
 from fido.report.terminal import ScoreProgress
@@ -23,13 +23,13 @@ from fido.runtime.files import write_json
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate_infillers")
 def main(cfg: DictConfig) -> None:
     """Score the infillers, then write tables by law and figures."""
-    with plain_errors():
+    with user_errors():
         device, folder = pick_device(cfg.device), Path(cfg.output_dir)
-        for name in [n for n, node in cfg.graded.items() if node.get("weights") == n]:
+        for name in [n for n, node in cfg.infillers.items() if node.get("weights") == n]:
             if name not in weights.manifest():
                 print(f"{name} is left out: no weights of that name are shipped")
-                with open_dict(cfg.graded):
-                    del cfg.graded[name]
+                with open_dict(cfg.infillers):
+                    del cfg.infillers[name]
         write_json(folder / "env.json", describe_environment(device))
         classifier = build_classifier(cfg.classifier, device)
         evaluation = evaluation_of_photos(cfg, classifier, device, folder, ScoreProgress())

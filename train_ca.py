@@ -3,14 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from fido.app.instantiate import plain_errors
+from fido.app.instantiate import user_errors
 from fido.app.train import train, training_photos
 
 
 @hydra.main(version_base=None, config_path="conf", config_name="train_ca")
 def main(config: DictConfig) -> None:
     """Trains, or goes on with the training that lies in `output`."""
-    with plain_errors():
+    with user_errors():
         photos = training_photos(config)
         train(config, photos, config.steps)
 

@@ -39,17 +39,17 @@ def method_rows(classifier: Classifier, sample: Sample, passes: int = 100) -> It
     floor = f"floor: {passes} bare forwards"
     yield floor, _forwards(classifier, sample, passes), floor, passes
 
-    patches = SlidingPatch(classifier, gray, stride=STRIDE, max_batch=BATCH)
+    patches = SlidingPatch(classifier, gray, stride=STRIDE, rows_per_pass=BATCH)
     asked = patches.explain([sample])[0].cost["forward"]
     of_patches = f"floor: {asked} bare forwards"
     if asked != passes:
         yield of_patches, _forwards(classifier, sample, asked), of_patches, asked
     yield f"sliding_patch, {asked} forwards", lambda: patches.explain([sample]), of_patches, asked
 
-    rise = Rise(classifier, gray, masks=passes, max_batch=BATCH)
+    rise = Rise(classifier, gray, masks=passes, rows_per_pass=BATCH)
     yield f"rise, {passes} masks", lambda: rise.explain([sample]), floor, passes
 
-    lime = Lime(classifier, gray, samples=passes, max_batch=BATCH)
+    lime = Lime(classifier, gray, samples=passes, rows_per_pass=BATCH)
     name = f"lime, {passes} samples"
     yield name, lambda: lime.explain([sample]), floor, passes
     if importlib.util.find_spec("lime") is not None:

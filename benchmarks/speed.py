@@ -74,7 +74,7 @@ def explanation(
         classifier,
         infiller,
         SSR(1e-3),
-        {"grid": grid, "draw": "cell"},
+        {"grid": grid, "unit": "cell"},
         samples=SAMPLES,
         steps=steps,
     )

@@ -55,7 +55,7 @@ Returned = float | None | list[float | None]
 """What a job tells a sweeper that searches (Optuna)."""
 
 
-def check_returns(wanted: str | Sequence[str] | None) -> None:
+def check_optimized_metric(wanted: str | Sequence[str] | None) -> None:
     """Refuse what a job cannot return, before it has begun.
 
     Raises:
@@ -64,15 +64,15 @@ def check_returns(wanted: str | Sequence[str] | None) -> None:
     names = [wanted] if isinstance(wanted, str) else list(wanted or [])
     if not names or not set(names) <= set(AVERAGED):
         given = ", ".join(names)
-        raise ValueError(f"returns={given}: give one or a list of {', '.join(AVERAGED)}")
+        raise ValueError(f"optimized_metric={given}: give one or a list of {', '.join(AVERAGED)}")
 
 
-def returned(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returned:
+def optimized_values(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returned:
     """Means over a run's images, one or a list of two or more; None without an image.
 
     Args:
         summary: See `Runner.run`.
-        wanted: A name or names; see `check_returns`.
+        wanted: A name or names; see `check_optimized_metric`.
     """
     means: Mapping[str, float | None] = summary["mean"]
     values = [means.get(name) for name in ([wanted] if isinstance(wanted, str) else wanted)]

@@ -14,11 +14,11 @@ from fido.app.callbacks import at_end
 from fido.app.instantiate import build, build_classifier, pick_device
 from fido.classifiers.base import Classifier
 from fido.evaluation.bootstrap import Bootstrap
-from fido.evaluation.evaluation import Contenders, Evaluation
+from fido.evaluation.evaluation import ComparedRows, Evaluation
 from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
 from fido.metrics.base import ImageMetric
 from fido.report.explanation_figure import save_figure
-from fido.report.files import Evaluated, write_evaluation
+from fido.report.files import EvaluationResult, write_evaluation
 from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import groups_of, named_stores
@@ -38,7 +38,7 @@ def build_metrics(
         assert isinstance(plain, dict)
         if OmegaConf.is_missing(node, "classifier"):
             plain["classifier"] = OmegaConf.to_container(cfg.classifier, resolve=True)
-        plain.pop("max_batch", None)  # changes how, not what
+        plain.pop("rows_per_pass", None)  # changes how, not what
         settings[str(name)] = plain
     return metrics, settings
 
@@ -55,7 +55,7 @@ def evaluation_of_stores(
     """Score the explanations of stores.
 
     Args:
-        cfg: Has `metrics`, `evaluation`, `classifier` and, where infillers are scored, `graded`.
+        cfg: Has `metrics`, `evaluation`, `classifier` and, where infillers are scored, `infillers`.
         classifier: The one that metrics use.
         device: Where it lives.
         stores: Row name to store.
@@ -78,8 +78,8 @@ def evaluation_of_stores(
                 "one (classifier=NAME ...), or evaluation.check_classifier=false to score it "
                 "with this one"
             )
-    groups = groups_of(stores, sweeps, cfg.evaluation.across)
-    samples = StoredSamples(stores, cfg.evaluation.only_correct, cfg.evaluation.common)
+    groups = groups_of(stores, sweeps, cfg.evaluation.group_by)
+    samples = StoredSamples(stores, cfg.evaluation.only_correct, cfg.evaluation.common_images_only)
     return _evaluation(cfg, device, metrics, settings, samples, stores, groups, folder, progress)
 
 
@@ -113,13 +113,13 @@ def _evaluation(
     folder: Path,
     progress: Progress | None,
 ) -> Evaluation:
-    graded = cfg.get("graded") or {}
-    infillers = {str(name): build(node).to(device) for name, node in graded.items()}
-    for name, node in graded.items():
+    infillers = cfg.get("infillers") or {}
+    infillers = {str(name): build(node).to(device) for name, node in infillers.items()}
+    for name, node in infillers.items():
         settings[f"infiller {name}"] = OmegaConf.to_container(node, resolve=True)
-    calibration = list(cfg.evaluation.calibration)
-    contenders = Contenders(stores, infillers, groups, calibration, cfg.evaluation.seed)
-    return Evaluation(metrics, settings, samples, contenders, folder, progress)
+    reference_rows = list(cfg.evaluation.reference_rows)
+    compared = ComparedRows(stores, infillers, groups, reference_rows, cfg.evaluation.seed)
+    return Evaluation(metrics, settings, samples, compared, folder, progress)
 
 
 def check_baseline(cfg: DictConfig, evaluation: Evaluation) -> None:
@@ -130,17 +130,17 @@ def check_baseline(cfg: DictConfig, evaluation: Evaluation) -> None:
     Raises:
         ValueError: Names the rows that there are.
     """
-    baseline = cfg.evaluation.baseline
+    baseline = cfg.evaluation.compare_to
     rows = dict.fromkeys(r for m in evaluation.metrics.values() for r in evaluation.rows(m))
     if baseline is not None and rows and baseline not in rows:
-        raise ValueError(f"evaluation.baseline={baseline} is no row; there are {', '.join(rows)}")
+        raise ValueError(f"evaluation.compare_to={baseline} is no row; there are {', '.join(rows)}")
 
 
-def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> Evaluated:
+def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> EvaluationResult:
     """Score what is left to score and write tables and figures."""
     options = cfg.evaluation
     bootstrap = Bootstrap(options.resamples, options.level, options.seed)
-    return write_evaluation(folder, evaluation, evaluation.run(), options.baseline, bootstrap)
+    return write_evaluation(folder, evaluation, evaluation.run(), options.compare_to, bootstrap)
 
 
 class ScoreSweep(Callback):
@@ -153,7 +153,7 @@ class ScoreSweep(Callback):
             at_end(lambda: score_sweep(config, folder))
 
 
-def score_sweep(cfg: DictConfig, folder: Path) -> Evaluated | None:
+def score_sweep(cfg: DictConfig, folder: Path) -> EvaluationResult | None:
     """Score the stores below a sweep's folder; None if no job has left an explanation."""
     if not any(folder.rglob("explanations/*.safetensors")):
         return None

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
-from fido.evaluation.evaluation import ScoreAsItGoes
+from fido.evaluation.evaluation import ScoringObserver
 from fido.loggers.terminal import Terminal
 from fido.report.terminal import print_scores
 from fido.runs.runner import Runner
@@ -25,7 +25,7 @@ Choices = Mapping[str, str]
 
 
 class Local:
-    """Executes a run in this process: `compute=local`."""
+    """Executes a run in this process: `executor=local`."""
 
     def __call__(self, cfg: DictConfig, choices: Choices) -> dict[str, Any]:
         """See `execute`."""
@@ -75,9 +75,9 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
             explainer,
             store,
             cfg.target,
-            cfg.images_per_fit,
+            cfg.batch_size,
             cfg.seed,
-            observers=(terminal, logger, *([] if scoring is None else [ScoreAsItGoes(scoring)])),
+            observers=(terminal, logger, *([] if scoring is None else [ScoringObserver(scoring)])),
             shard=shard,
         )
         summary = runner.run(source)

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.classifiers.base import Classifier
 from fido.classifiers.folding import fold_batch_norms
-from fido.runs.shards import WHO_WORKS, shard_name
+from fido.runs.shards import EXECUTION_KEYS, shard_name
 from fido.runtime.memory import keep_freed_memory
 
 SETTINGS = ("classifier", "infiller", "objective", "mask", "explainer", "target", "seed")
@@ -69,7 +69,7 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
     chosen["data"] = {"resize": whole["data"]["resize"]}
     for part in chosen.values():
         if isinstance(part, dict):
-            part.pop("max_batch", None)  # how much memory a run may take changes no map
+            part.pop("rows_per_pass", None)  # how much memory a run may take changes no map
     return chosen
 
 
@@ -140,7 +140,7 @@ def folder_name(overrides: Sequence[str]) -> str:
 
     Overrides that say who does the work do not count: shards of one run share its folder.
     """
-    left_out = ("hydra.", *WHO_WORKS)
+    left_out = ("hydra.", *EXECUTION_KEYS)
     kept = [o for o in overrides if o not in ("-m", "--multirun") and not o.startswith(left_out)]
     full = ",".join(sorted(kept)) or "defaults"
     plain = re.sub(r"[^A-Za-z0-9=.,_-]+", "_", full)
@@ -150,7 +150,7 @@ def folder_name(overrides: Sequence[str]) -> str:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """End a single run with an error's own words instead of a traceback.
 
     In a sweep the error goes on to Hydra, which runs the other jobs and reports this one. Set

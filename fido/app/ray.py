@@ -1,4 +1,4 @@
-"""The shards of a run on a Ray cluster: `compute=ray`."""
+"""The shards of a run on a Ray cluster: `executor=ray`."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class Ray:
     ) -> None:
         if num_shards is not None and (type(num_shards) is not int or num_shards < 1):
             raise ValueError(
-                f"compute.num_shards must be a whole number from 1, or null; got {num_shards!r}"
+                f"executor.num_shards must be a whole number from 1, or null; got {num_shards!r}"
             )
         if type(max_retries) is not int or max_retries < -1:
             raise ValueError(
-                f"compute.max_retries must be a whole number from -1, got {max_retries!r}"
+                f"executor.max_retries must be a whole number from -1, got {max_retries!r}"
             )
         for name, value, least in (("cpus", cpus, "above 0"), ("gpus", gpus, "0 or more")):
             if not isinstance(value, int | float) or value < 0 or (name, value) == ("cpus", 0):
-                raise ValueError(f"compute.{name} must be {least}, got {value!r}")
+                raise ValueError(f"executor.{name} must be {least}, got {value!r}")
         self.address = address
         self.num_shards = num_shards
         self.cpus = cpus
@@ -71,14 +71,14 @@ class Ray:
         """
         if (cfg.num_shards, cfg.shard) != (1, 0):
             raise ValueError(
-                "compute=ray splits the images itself: give compute.num_shards=N and leave "
+                "executor=ray splits the images itself: give executor.num_shards=N and leave "
                 "num_shards and shard out"
             )
         try:
             ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise ImportError(
-                f"compute=ray needs Ray: pip install -e '.[ray]' ({error})"
+                f"executor=ray needs Ray: pip install -e '.[ray]' ({error})"
             ) from error
         store = ResultsStore(cfg.output_dir, settings_of(cfg))  # before any worker is started
         self._connect(ray)
@@ -127,7 +127,7 @@ class Ray:
             except ray.exceptions.RayError as error:
                 name = shard_name(index, len(shards)) or "the run"
                 words = (
-                    f"{name}: its worker died too often (compute.max_retries={self.max_retries}); "
+                    f"{name}: its worker died too often (executor.max_retries={self.max_retries}); "
                     "started again in its folder (hydra.run.dir=DIR) it goes on where it stopped"
                 )
                 failed.append((ChildProcessError(words), error))
@@ -148,7 +148,7 @@ def check_address(address: str, seconds: float = 10) -> None:
         socket.create_connection((host, int(port)), timeout=seconds).close()
     except (OSError, ValueError) as error:
         raise ConnectionError(
-            f"no Ray cluster at compute.address={address} ({error}); expected auto, or HOST:PORT "
+            f"no Ray cluster at executor.address={address} ({error}); expected auto, or HOST:PORT "
             "as `ray start --head` says it"
         ) from error
 

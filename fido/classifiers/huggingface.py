@@ -32,7 +32,7 @@ def huggingface_classifier(
         ) from error
     try:
         network = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True)
-        processor: Any = AutoImageProcessor.from_pretrained(name)  # type: ignore[no-untyped-call]
+        processor: Any = AutoImageProcessor.from_pretrained(name)
     except OSError as error:
         raise FileNotFoundError(
             f"no image classifier at {name!r}: expected a folder with config.json, "

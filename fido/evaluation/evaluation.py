@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from fido.evaluation.samples import Samples
-from fido.evaluation.score_store import ImagePage, ScoreBook, digest
+from fido.evaluation.score_store import ImageScores, ScoreStore, digest
 from fido.infillers.base import Infiller
-from fido.masks.baseline_maps import calibration_explanations
+from fido.masks.baseline_maps import reference_explanations
 from fido.metrics.base import ImageMetric, ImageScore, mean_defined
 from fido.records import Explanation, Sample
 from fido.runs.observer import Result
@@ -23,12 +23,12 @@ from fido.runs.store import ResultsStore, Row
 INPUT = "input"
 """The row of an infiller's table that leaves the image as it is."""
 
-Records = dict[str, dict[str, dict[str, ImageScore]]]
+ScoresByRow = dict[str, dict[str, dict[str, ImageScore]]]
 """Metric to row to image id to score."""
 
 
 @dataclass(frozen=True, eq=False)
-class Contenders:
+class ComparedRows:
     """What is compared.
 
     Attributes:
@@ -36,14 +36,14 @@ class Contenders:
         infillers: Row name to infiller, for metrics of infillers.
         groups: Row name to names of stores whose maps are compared with each other, for metrics
             of maps; the first of a group is its reference.
-        calibration: Rows without an explainer that are shown, of those that a metric offers.
-        seed: Of the calibration rows.
+        reference_rows: Rows without an explainer that are shown, of those that a metric offers.
+        seed: Of the reference rows.
     """
 
     stores: Mapping[str, ResultsStore] = field(default_factory=dict)
     infillers: Mapping[str, Infiller] = field(default_factory=dict)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    calibration: Sequence[str] = ()
+    reference_rows: Sequence[str] = ()
     seed: int = 0
 
 
@@ -59,7 +59,7 @@ class Evaluation:
         settings: Metric name, or "infiller" and a row's name, to what determines its scores beside
             weights. A score on disk counts only under the same settings and weights.
         samples: The images.
-        contenders: The rows.
+        compared: The rows.
         folder: For scores that belong to no store.
         progress: Told after every image: images done, images in all.
     """
@@ -69,15 +69,15 @@ class Evaluation:
         metrics: Mapping[str, ImageMetric],
         settings: Mapping[str, Any],
         samples: Samples,
-        contenders: Contenders,
+        compared: ComparedRows,
         folder: Path,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.metrics = metrics
         self.samples = samples
-        self.contenders = contenders
+        self.compared = compared
         self.progress = progress
-        self._book = ScoreBook(folder / "scored")
+        self._book = ScoreStore(folder / "scored")
         self._incomplete: dict[str, set[str]] = {}
         self._keys = {
             name: digest(_settings_of(metric, settings.get(name)), weights_digest(metric))
@@ -85,12 +85,12 @@ class Evaluation:
         }
         self._infiller_keys = {
             name: digest(settings.get(f"infiller {name}"), weights_digest(infiller))
-            for name, infiller in contenders.infillers.items()
+            for name, infiller in compared.infillers.items()
         }
 
-    def run(self) -> Records:
+    def run(self) -> ScoresByRow:
         """Score every image; returns everything, rows in table order and ids sorted."""
-        records: Records = {
+        records: ScoresByRow = {
             name: {row: {} for row in self.rows(metric)} for name, metric in self.metrics.items()
         }
         ids = self.samples.ids()
@@ -112,23 +112,23 @@ class Evaluation:
         return counts
 
     def rows(self, metric: ImageMetric) -> list[str]:
-        """The rows of a metric's table, in order: calibration first."""
-        contenders = self.contenders
+        """The rows of a metric's table, in order: reference rows first."""
+        compared = self.compared
         if metric.subject == "explanation":
-            shown = [row for row in metric.calibration if row in contenders.calibration]
-            return [*shown, *contenders.stores]
+            shown = [row for row in metric.reference_rows if row in compared.reference_rows]
+            return [*shown, *compared.stores]
         if metric.subject == "infiller":
-            return [*([INPUT] if metric.shows_input else []), *contenders.infillers]
+            return [*([INPUT] if metric.shows_input else []), *compared.infillers]
         if metric.subject == "maps":
-            return [name for name, group in contenders.groups.items() if len(group) > 1]
-        return [name for group in contenders.groups.values() for name in group[1:]]
+            return [name for name, group in compared.groups.items() if len(group) > 1]
+        return [name for group in compared.groups.values() for name in group[1:]]
 
     def score_image(self, image_id: str) -> list[tuple[str, str, ImageScore]]:
         """(metric, row, score) of one image; files are on disk afterwards."""
         sample = self.samples.load(image_id)
         if sample is None:
             return []
-        image = _Image(sample, self.contenders, self._book)
+        image = _Image(sample, self.compared, self._book)
         scores = [
             (name, row, score)
             for name, metric in self.metrics.items()
@@ -143,11 +143,13 @@ class Evaluation:
         if metric.subject == "explanation":
             return self._explanation(name, metric, row, image)
         if metric.subject == "infiller":
-            infiller = self.contenders.infillers.get(row)
+            infiller = self.compared.infillers.get(row)
             key = digest(self._keys[name], image.key, self._infiller_keys.get(row))
-            return image.page.remember(name, row, key, lambda: metric.score(image.sample, infiller))
-        group = self.contenders.groups.get(row) or next(
-            group for group in self.contenders.groups.values() if row in group[1:]
+            return image.page.get_or_compute(
+                name, row, key, lambda: metric.score(image.sample, infiller)
+            )
+        group = self.compared.groups.get(row) or next(
+            group for group in self.compared.groups.values() if row in group[1:]
         )
         names = list(group) if metric.subject == "maps" else [group[0], row]
         explanations = [image.explanation(store) for store in names]
@@ -158,16 +160,16 @@ class Evaluation:
             return None
         key = digest(self._keys[name], *maps)
         if metric.subject == "maps":
-            return image.page.remember(name, row, key, lambda: metric.score(image.id, maps))
-        return image.page.remember(name, row, key, lambda: metric.score(image.id, *maps))
+            return image.page.get_or_compute(name, row, key, lambda: metric.score(image.id, maps))
+        return image.page.get_or_compute(name, row, key, lambda: metric.score(image.id, *maps))
 
     def _explanation(
         self, name: str, metric: ImageMetric, row: str, image: _Image
     ) -> ImageScore | None:
-        if row not in self.contenders.stores:
-            key = digest(self._keys[name], image.key, self.contenders.seed, image.sample.target)
-            maps = calibration_explanations(row, image.sample, self.contenders.seed)
-            return image.page.remember(
+        if row not in self.compared.stores:
+            key = digest(self._keys[name], image.key, self.compared.seed, image.sample.target)
+            maps = reference_explanations(row, image.sample, self.compared.seed)
+            return image.page.get_or_compute(
                 name,
                 row,
                 key,
@@ -184,12 +186,12 @@ class Evaluation:
             explanation.target,
         )
         page = image.store_page(row)
-        return page.remember(
+        return page.get_or_compute(
             name, "explanation", key, lambda: metric.score(image.sample, explanation)
         )
 
 
-class ScoreAsItGoes:
+class ScoringObserver:
     """Scores every explanation as soon as it is saved; an observer of `fido.runs.runner.Runner`.
 
     Args:
@@ -213,7 +215,7 @@ class ScoreAsItGoes:
 class _Image:
     """One image with what is read once for all metrics."""
 
-    def __init__(self, sample: Sample, contenders: Contenders, book: ScoreBook) -> None:
+    def __init__(self, sample: Sample, compared: ComparedRows, book: ScoreStore) -> None:
         self.sample = sample
         self.id = sample.id
         self.page = book.open(sample.id)
@@ -222,8 +224,8 @@ class _Image:
             sample.boxes if sample.boxes is not None else "no boxes",
             sample.label,
         )
-        self._stores = contenders.stores
-        self._pages: dict[str, ImagePage] = {}
+        self._stores = compared.stores
+        self._pages: dict[str, ImageScores] = {}
         self._explanations: dict[str, Explanation] = {}
 
     def explanation(self, row: str) -> Explanation | None:
@@ -235,10 +237,10 @@ class _Image:
             self._explanations[row] = store.load(self.id)
         return self._explanations[row]
 
-    def store_page(self, row: str) -> ImagePage:
+    def store_page(self, row: str) -> ImageScores:
         """The page inside a store."""
         if row not in self._pages:
-            self._pages[row] = ScoreBook(self._stores[row].folder / "scored").open(self.id)
+            self._pages[row] = ScoreStore(self._stores[row].folder / "scored").open(self.id)
         return self._pages[row]
 
     def save(self) -> None:

@@ -13,13 +13,13 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.infillers.edited_image import EditedImage
-from fido.masks.distributions import MaskLaw, draw_masks
+from fido.masks.distributions import MaskDistribution, draw_masks
 from fido.records import Sample
 from fido.runtime.noise import ImageNoise
 
 
 @dataclass(frozen=True, eq=False)
-class Fills:
+class Infills:
     """One image under one mask.
 
     Attributes:
@@ -42,11 +42,11 @@ class Fills:
 @torch.no_grad()
 def fill_images(
     samples: Sequence[Sample],
-    law: tuple[str, MaskLaw],
+    law: tuple[str, MaskDistribution],
     infillers: Mapping[str, Infiller],
     classifier: Classifier,
     seed: int = 0,
-) -> list[Fills]:
+) -> list[Infills]:
     """The same masks and fills that the metrics of infillers measure with this seed.
 
     Args:
@@ -71,7 +71,7 @@ def fill_images(
                     for name, one in shown.items()
                 }
             rows.append(
-                Fills(
+                Infills(
                     sample.id,
                     "" if sample.label is None else classifier.class_names[sample.label],
                     sample.image,

@@ -16,7 +16,7 @@ from fido.metrics.base import ImageScore
 from fido.runtime.files import write_text
 
 
-class ScoreBook:
+class ScoreStore:
     """`<folder>/<image id>.json`: what every metric measured for every row of that image.
 
     A score is kept with a key made of everything that it depends on. Whoever asks with another
@@ -30,14 +30,14 @@ class ScoreBook:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self, image_id: str) -> ImagePage:
+    def open(self, image_id: str) -> ImageScores:
         """The page of one image, empty if there is none yet."""
         path = self.folder / f"{image_id}.json"
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return ImagePage(path, content)
+        return ImageScores(path, content)
 
 
-class ImagePage:
+class ImageScores:
     """The scores of one image.
 
     Args:
@@ -71,7 +71,7 @@ class ImagePage:
         }
         self._changed = True
 
-    def remember(
+    def get_or_compute(
         self, metric: str, row: str, key: str, measure: Callable[[], ImageScore]
     ) -> ImageScore:
         """The score under this key, measured and noted if it is not there."""

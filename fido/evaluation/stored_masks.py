@@ -17,9 +17,9 @@ from fido.runs.store import ResultsStore
 class StoredMasks:
     """Draws from the final keep probabilities of a store's explanations, as the run drew.
 
-    A law of masks (`fido.masks.distributions.MaskLaw`). Photos that the store does not explain have
+    A `fido.masks.distributions.MaskDistribution`. Photos that the store does not explain have
     no mask. SSR often ends with most of the image dropped: what an infiller makes of such masks is
-    what FIDO optimised against. Whole cells are drawn where the run's `mask.draw` is "cell", pixels
+    what FIDO optimised against. Whole cells are drawn where the run's `mask.unit` is "cell", pixels
     otherwise.
 
     Args:
@@ -60,7 +60,7 @@ class StoredMasks:
                 f"{self.store.folder}: {sample.id} was explained with other pixels than those that "
                 "are filled here; give the run's data settings, data.resize above all"
             )
-        if self.mask.get("draw") != "cell":
+        if self.mask.get("unit") != "cell":
             return torch.rand((n, 1, *size), generator=generator) < keep_prob
         cells = self._cells(keep_prob)
         kept = torch.rand((n, *cells.shape), generator=generator) < cells
@@ -71,6 +71,6 @@ class StoredMasks:
         grid = self.mask["grid"]
         grid = (grid, grid) if isinstance(grid, int) else tuple(grid)
         corners = self.mask["align_corners"]
-        if self.mask["map"] == "probability":
+        if self.mask["final_map"] == "probability":
             return cells_of(keep_prob, grid, corners)
         return cells_of(torch.logit(keep_prob.double(), 1e-12), grid, corners).sigmoid()

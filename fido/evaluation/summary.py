@@ -22,14 +22,14 @@ class RowSummary:
         estimates: Column to mean with interval.
         differences: Column to mean of this row minus the baseline over their common images; none
             for the baseline itself.
-        facts: Numbers of the whole set; see `ImageMetric.facts`.
+        set_values: Numbers of the whole set; see `ImageMetric.set_values`.
         curve: (m,) the metric's curve, where it has one.
     """
 
     per_image: Mapping[str, Mapping[str, float]]
     estimates: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
-    facts: Mapping[str, float]
+    set_values: Mapping[str, float]
     curve: Tensor | None
 
 
@@ -52,7 +52,7 @@ class MetricSummary:
     columns: Sequence[Column]
 
     def parts(self) -> list[MetricSummary]:
-        """A table a group of columns, with the group's name and facts; itself without groups."""
+        """One table for each group of columns, named after the group; itself without groups."""
         groups = dict.fromkeys(column.group for column in self.columns)
         return [self] if set(groups) <= {""} else [self._part(group) for group in groups]
 
@@ -61,8 +61,10 @@ class MetricSummary:
         rows = {
             name: replace(
                 row,
-                facts={
-                    k.removeprefix(start): v for k, v in row.facts.items() if k.startswith(start)
+                set_values={
+                    k.removeprefix(start): v
+                    for k, v in row.set_values.items()
+                    if k.startswith(start)
                 },
             )
             for name, row in self.rows.items()
@@ -80,7 +82,7 @@ class MetricSummary:
                     "images": len(row.per_image),
                     "mean": {c: _estimate(e) for c, e in row.estimates.items()},
                     "minus_baseline": {c: _estimate(e) for c, e in row.differences.items()},
-                    "facts": dict(row.facts),
+                    "set_values": dict(row.set_values),
                 }
                 for name, row in self.rows.items()
             },
@@ -101,12 +103,12 @@ def summarise(
         metric: The metric.
         records: Row to image id to score, rows in table order, at least one.
         baseline: The row that the others are compared with; None, or a row that this table does
-            not have, takes the first row that is not a calibration row, or else the first.
+            not have, takes the first row that is not a reference row, or else the first.
         bootstrap: Makes the intervals.
     """
-    finished = {row: metric.finish(scores) for row, scores in records.items()}
+    finished = {row: metric.finalize(scores) for row, scores in records.items()}
     if baseline is None or baseline not in finished:
-        others = [row for row in finished if row not in metric.calibration]
+        others = [row for row in finished if row not in metric.reference_rows]
         baseline = (others or list(finished))[0]
     columns = [column.name for column in metric.columns]
     values = {
@@ -126,7 +128,7 @@ def summarise(
                     for c in columns
                     if row != baseline
                 },
-                facts=metric.facts(records[row]),
+                set_values=metric.set_values(records[row]),
                 curve=metric.summary_curve(records[row]),
             )
             for row in finished

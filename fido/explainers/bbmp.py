@@ -9,7 +9,7 @@ from fido.explainers.base import Progress
 from fido.explainers.mask_fit import MaskFit
 from fido.infillers.base import Infiller
 from fido.masks.objectives import Objective
-from fido.masks.point import PointMask, kept_whole
+from fido.masks.point import PointMask, binarize_full
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
@@ -30,7 +30,7 @@ class Bbmp:
         learning_rate: Adam's, falling linearly to 0.
         seed: Of the infiller's random numbers.
         progress: Told of every step; see `Progress`.
-        max_batch: Images optimised side by side; see `Batches`.
+        rows_per_pass: Images optimised side by side; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -49,7 +49,7 @@ class Bbmp:
         learning_rate: float = 0.05,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         self.grid = grid if isinstance(grid, int) else (grid[0], grid[1])
         self.align_corners = align_corners
@@ -63,8 +63,8 @@ class Bbmp:
             learning_rate,
             seed,
             progress,
-            kept_whole,
-            Batches(max_batch, classifier.device),
+            binarize_full,
+            Batches(rows_per_pass, classifier.device),
         )
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:

@@ -11,17 +11,17 @@ from torch import Tensor
 from fido import scores
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.infillers.blur_pyramid import BlurPyramid
-from fido.masks.concrete import composite, hard_keep
+from fido.masks.concrete import binarize, composite
 from fido.masks.smooth import SmoothMask
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.runtime.noise import ImageNoise
 
 
-class Extremal:
+class ExtremalPerturbation:
     """Maximises the class's logit over smooth masks of prescribed area.
 
     `max_m reward(m) - weight mean((sort(m) - r)^2)` with r = 1 for the top share `area` of the
@@ -41,13 +41,13 @@ class Extremal:
         weight: Of the area constraint in the first step, logits.
         growth: Factor on the weight in each step.
         flip: Whether every second image is mirrored.
-        step: Side of a mask cell in pixels.
+        cell_size: Side of a mask cell in pixels.
         sigma: Reach of a mask cell in pixels.
         margin: Pixels around the image that belong to the mask; with 0 areas are the image's own.
         max_sigma: Of the blur pyramid, pixels.
         seed: Of the infiller's random numbers; nothing else is random.
         progress: Told of every step; see `Progress`.
-        max_batch: Rows (images times areas, twice for "dual") side by side, an image's always
+        rows_per_pass: Rows (images times areas, twice for "dual") side by side, an image's always
             together; see `Batches`.
 
     Raises:
@@ -69,13 +69,13 @@ class Extremal:
         weight: float = 300.0,
         growth: float = 1.0035,
         flip: bool = True,
-        step: int = 7,
+        cell_size: int = 7,
         sigma: float = 21.0,
         margin: int = 18,
         max_sigma: float = 20.0,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         if not areas or not all(0 < area < 1 for area in areas):
             raise ValueError(f"explainer.areas must be shares between 0 and 1, got {list(areas)}")
@@ -104,14 +104,14 @@ class Extremal:
         self.weight = weight
         self.growth = growth
         self.flip = flip
-        self.step = step
+        self.cell_size = cell_size
         self.sigma = sigma
         self.margin = margin
         self.max_sigma = max_sigma
         self.seed = seed
         self.progress = progress
         self.views = len(self.areas) * (2 if variant == "dual" else 1)
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images and areas side by side, each as if it were alone."""
@@ -122,9 +122,9 @@ class Extremal:
 
     @torch.enable_grad()
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = stack(samples, self.classifier.device)
+        batch = collate(samples, self.classifier.device)
         b, device = len(samples), batch.image.device
-        mask = SmoothMask(batch.size, self.step, self.sigma, self.margin)
+        mask = SmoothMask(batch.size, self.cell_size, self.sigma, self.margin)
         perturb = self._perturbation(batch)
         cells = torch.ones(b * len(self.areas), 1, *mask.grid, device=device, requires_grad=True)
         optimizer = torch.optim.SGD([cells], self.learning_rate, momentum=0.9, dampening=0.9)
@@ -168,7 +168,7 @@ class Extremal:
             else None
         )
         return lambda keep: composite(
-            image, keep, self.infiller.infill(image, hard_keep(keep), noise)
+            image, keep, self.infiller.infill(image, binarize(keep), noise)
         )
 
     def _kept(self, region: Tensor, images: int) -> Tensor:

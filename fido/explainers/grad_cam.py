@@ -11,7 +11,7 @@ from fido.classifiers.base import Classifier
 from fido.classifiers.features import last_feature_map
 from fido.explainers.attribution import Score, scored
 from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import stack
+from fido.explainers.sample_batch import collate
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
@@ -29,7 +29,7 @@ class GradCam:
             `fido.classifiers.features.last_feature_map`.
         score: What is differentiated; see `fido.explainers.attribution.scored`.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; see `Batches`.
+        rows_per_pass: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If a choice does not exist, the network has no module of the given name, or, on
@@ -44,13 +44,13 @@ class GradCam:
         layer: str | None = None,
         score: Score = "logit",
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         self.classifier = classifier
         self.layer = None if layer is None else _named(classifier.network, layer)
         self.forward = scored(classifier, score)
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images side by side."""
@@ -58,7 +58,7 @@ class GradCam:
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = stack(samples, self.classifier.device)
+        batch = collate(samples, self.classifier.device)
         if self.layer is None:
             self.layer = last_feature_map(self.classifier, batch.image[:1])
         # The image asks for gradients so that in-place activations may follow the layer.

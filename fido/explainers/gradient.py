@@ -9,7 +9,7 @@ from captum.attr import Saliency
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
 from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import stack
+from fido.explainers.sample_batch import collate
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
@@ -27,7 +27,7 @@ class Gradient:
         channels: How three colours become one value; see
             `fido.explainers.attribution.over_channels`.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; see `Batches`.
+        rows_per_pass: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If a choice does not exist.
@@ -41,14 +41,14 @@ class Gradient:
         score: Score = "logit",
         channels: Channels = "max_abs",
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         check_channels(channels)
         self.classifier = classifier
         self.forward = scored(classifier, score)
         self.channels: Channels = channels
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images side by side."""
@@ -56,7 +56,7 @@ class Gradient:
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = stack(samples, self.classifier.device)
+        batch = collate(samples, self.classifier.device)
         gradient = Saliency(self.forward).attribute(
             batch.image.requires_grad_(), abs=False, additional_forward_args=batch.target
         )

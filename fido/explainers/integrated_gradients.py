@@ -11,7 +11,7 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
 from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
@@ -34,7 +34,7 @@ class IntegratedGradients:
         channels: How three colours become one value; only "sum" adds up to the score.
         seed: Of the infiller's random numbers.
         progress: Told of every image; see `Progress`.
-        max_batch: Points a pass; see `Batches`.
+        rows_per_pass: Points a pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range or a choice does not exist.
@@ -51,7 +51,7 @@ class IntegratedGradients:
         channels: Channels = "sum",
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         check_channels(channels)
         if steps < 1:
@@ -63,11 +63,11 @@ class IntegratedGradients:
         self.channels: Channels = channels
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its points in batches."""
-        return [self._explain(stack([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
 
     def _explain(self, batch: SampleBatch) -> Explanation:
         baseline = self._baseline(batch)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.masks.superpixels import superpixels as cut
@@ -42,7 +42,7 @@ class Lime:
         kernel_width: Weights are `sqrt(exp(-distance^2 / kernel_width^2))`.
         seed: Of the subsets' and the infiller's random numbers.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; see `Batches`.
+        rows_per_pass: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -64,7 +64,7 @@ class Lime:
         kernel_width: float = 0.25,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         for name, number, least in (("samples", samples, 2), ("superpixels", superpixels, 1)):
             if number < least:
@@ -92,11 +92,11 @@ class Lime:
         self.kernel_width = kernel_width
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its subsets in batches."""
-        return [self._explain(stack([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:

@@ -13,9 +13,9 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.explainers.mask_optimisation import LearnedMask, MaskOptimisation
 from fido.explainers.progress import Progress
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
-from fido.masks.concrete import hard_keep
+from fido.masks.concrete import binarize
 from fido.masks.objectives import Objective
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
@@ -35,7 +35,7 @@ class MaskFit:
         learning_rate: Adam's, falling linearly to 0.
         seed: Of the masks' and the infiller's random numbers.
         progress: Told of every step.
-        hard: See `MaskOptimisation`.
+        binarize: See `MaskOptimisation`.
         batches: Cuts images times masks into pieces; None cuts as suits the device. On a CPU 4
             images of 8 masks side by side took more than twice as long as one after the other.
 
@@ -54,7 +54,7 @@ class MaskFit:
         learning_rate: float,
         seed: int,
         progress: Progress | None,
-        hard: Callable[[Tensor], Tensor] = hard_keep,
+        binarize: Callable[[Tensor], Tensor] = binarize,
         batches: Batches | None = None,
     ) -> None:
         for name, value in (("samples", samples), ("steps", steps)):
@@ -71,7 +71,7 @@ class MaskFit:
         self.learning_rate = learning_rate
         self.seed = seed
         self.progress = progress
-        self.hard = hard
+        self.binarize = binarize
         self.batches = batches or Batches(None, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
@@ -84,7 +84,7 @@ class MaskFit:
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """All samples in one fit."""
         device = self.classifier.device
-        batch = stack(samples, device)
+        batch = collate(samples, device)
         mask = self.new_mask(len(samples), batch.size).to(device)
         fit = self._optimisation(batch, mask)
         _run(fit, self.steps, device)
@@ -120,7 +120,7 @@ class MaskFit:
             self.steps,
             self.learning_rate,
             on_step=self._on_step(batch.ids),
-            hard=self.hard,
+            binarize=self.binarize,
         )
 
     def _on_step(self, ids: Sequence[str]) -> Callable[[int, dict[str, Tensor]], None] | None:

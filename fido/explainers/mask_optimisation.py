@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from fido.masks.concrete import composite, hard_keep
+from fido.masks.concrete import binarize, composite
 from fido.masks.objectives import Objective
 from fido.runtime.noise import ImageNoise
 
@@ -65,7 +65,7 @@ class MaskOptimisation(pl.LightningModule):
         steps: Number of steps.
         learning_rate: Adam's; falls linearly to 0 over the steps.
         on_step: Called after every step with its index and the newest entries of the curves.
-        hard: Relaxed masks in, zeros and ones out: which pixels the infiller is shown.
+        binarize: Relaxed masks in, zeros and ones out: which pixels the infiller is shown.
 
     Attributes:
         curves: "loss", "score", "area", each a list of (b,) tensors, one a step.
@@ -87,7 +87,7 @@ class MaskOptimisation(pl.LightningModule):
         steps: int,
         learning_rate: float,
         on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
-        hard: Callable[[Tensor], Tensor] = hard_keep,
+        binarize: Callable[[Tensor], Tensor] = binarize,
     ) -> None:
         super().__init__()
         self.image = image
@@ -102,13 +102,13 @@ class MaskOptimisation(pl.LightningModule):
         self.steps = steps
         self.learning_rate = learning_rate
         self.on_step = on_step
-        self.hard = hard
+        self.binarize = binarize
         self.curves: dict[str, list[Tensor]] = {"loss": [], "score": [], "area": []}
 
     def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
         """The summed loss of one step; also appends to the curves."""
         keep = self.mask.sample(self.samples, self.mask_noise)
-        infill = self.infill(self.image, self.hard(keep), self.infill_noise)
+        infill = self.infill(self.image, self.binarize(keep), self.infill_noise)
         rows = self.score(composite(self.image, keep, infill), self.target)
         score = rows.view(-1, self.samples).mean(1)
         keep_prob = self.mask.keep_prob()

@@ -12,9 +12,9 @@ from torch import Tensor
 from fido import scores
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
-from fido.masks.concrete import composite, hard_keep
+from fido.masks.concrete import binarize, composite
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.runtime.noise import ImageNoise
@@ -44,7 +44,7 @@ class Mp:
         binary: Whether the mask is rounded; None means for infillers that look at it.
         seed: Of the initial mask's, the shifts' and the infiller's random numbers.
         progress: Told of every step; see `Progress`.
-        max_batch: Images optimised side by side; see `Batches`.
+        rows_per_pass: Images optimised side by side; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -67,7 +67,7 @@ class Mp:
         binary: bool | None = None,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         for name, number in (("grid", grid), ("steps", steps), ("power", power)):
             if number < 1:
@@ -98,7 +98,7 @@ class Mp:
         self.binary = not infiller.one_proposal if binary is None else binary
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images side by side, each as if it were alone."""
@@ -107,7 +107,7 @@ class Mp:
 
     @torch.enable_grad()
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = stack(samples, self.classifier.device)
+        batch = collate(samples, self.classifier.device)
         noise = ImageNoise(self.seed, batch.ids, "mp", batch.image.device)
         infill_noise = (
             ImageNoise(self.seed, batch.ids, "infill", batch.image.device)
@@ -154,7 +154,7 @@ class Mp:
             keep = rounded(keep)
         early = self.jitter_what == "image"
         image = shifted(batch.image, shift, self.jitter) if early else batch.image
-        mixed = composite(image, keep, self.infiller.infill(image, hard_keep(keep), noise))
+        mixed = composite(image, keep, self.infiller.infill(image, binarize(keep), noise))
         return mixed if early else shifted(mixed, shift, self.jitter)
 
     def _explanations(

@@ -13,7 +13,7 @@ from torch import Tensor
 from fido import scores
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.masks.concrete import composite
 from fido.records import Explanation, Sample
@@ -37,7 +37,7 @@ class Mp2:
         classifier: What is explained.
         infiller: What stands in for dropped pixels; blur is MP2, a generative infiller MP2-G.
         grid: Cells of the mask a side.
-        cells_each: Cells dropped a step.
+        cells_per_step: Cells dropped a step.
         gradient: "image_cell" is the norm of the gradient with respect to the perturbed image's
             pixels in a cell; "mask" is the absolute derivative with respect to the cell, which is
             near 0 everywhere for infillers that return kept pixels as they are.
@@ -45,7 +45,7 @@ class Mp2:
         max_steps: Limit of steps; None drops every cell if need be.
         seed: Of the infiller's random numbers.
         progress: Told of every step; see `Progress`.
-        max_batch: Images side by side; see `Batches`.
+        rows_per_pass: Images side by side; see `Batches`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -58,15 +58,19 @@ class Mp2:
         classifier: Classifier,
         infiller: Infiller,
         grid: int = 28,
-        cells_each: int = 2,
+        cells_per_step: int = 2,
         gradient: Literal["image_cell", "mask"] = "image_cell",
         map: Literal["order", "binary"] = "order",
         max_steps: int | None = None,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
-        for name, number in (("grid", grid), ("cells_each", cells_each), ("max_steps", max_steps)):
+        for name, number in (
+            ("grid", grid),
+            ("cells_per_step", cells_per_step),
+            ("max_steps", max_steps),
+        ):
             if number is not None and number < 1:
                 raise ValueError(f"explainer.{name} must be 1 or more, got {number}")
         if gradient not in ("image_cell", "mask"):
@@ -76,15 +80,15 @@ class Mp2:
         self.classifier = classifier
         self.infiller = infiller
         self.grid = grid
-        self.cells_each = cells_each
+        self.cells_per_step = cells_per_step
         self.gradient = gradient
         self.map = map
-        self.limit = math.ceil(grid * grid / cells_each)
+        self.limit = math.ceil(grid * grid / cells_per_step)
         if max_steps is not None:
             self.limit = min(self.limit, max_steps)
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images side by side, each leaves when it has reached chance."""
@@ -92,7 +96,7 @@ class Mp2:
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = stack(samples, self.classifier.device)
+        batch = collate(samples, self.classifier.device)
         growth = [Growth(self.grid) for _ in samples]
         fixed = self._fixed_infill(batch.image)
         active = list(range(len(samples)))
@@ -104,7 +108,7 @@ class Mp2:
             if step == self.limit or not left:
                 break
             for row in left:
-                growth[active[row]].drop(norms[row], self.cells_each)
+                growth[active[row]].drop(norms[row], self.cells_per_step)
             active = [active[row] for row in left]
             if step + 1 < self.limit:
                 self._tell(batch, growth, step + 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Score, scored
 from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
@@ -30,7 +30,7 @@ class Occlusion:
         stride: Pixels from one patch to the next, at most `patch`.
         score: What the patch is to lower; see `fido.explainers.attribution.scored`.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; see `Batches`.
+        rows_per_pass: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range or a choice does not exist.
@@ -45,7 +45,7 @@ class Occlusion:
         stride: int = 8,
         score: Score = "probability",
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         if patch < 1:
             raise ValueError(f"explainer.patch must be 1 pixel or more, got {patch}")
@@ -56,11 +56,11 @@ class Occlusion:
         self.stride = stride
         self.forward = scored(classifier, score)
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its patches in batches."""
-        return [self._explain(stack([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:

@@ -12,13 +12,13 @@ from fido import weights as shipped
 from fido.classifiers.base import Classifier
 from fido.classifiers.encoder import FeatureEncoder
 from fido.explainers.base import Progress
-from fido.explainers.sample_batch import stack
+from fido.explainers.sample_batch import collate
 from fido.networks.masking_unet import MaskingUNet
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
 
-class Realtime:
+class MaskingNetworkExplainer:
     """The mask that a `MaskingUNet` draws for the class, bilinearly upsampled; threshold 0.5.
 
     It takes no infiller and asks the classifier nothing: the network was trained against its own
@@ -31,7 +31,7 @@ class Realtime:
         weights: "realtime" for shipped weights, or the path of a `.safetensors` file, as
             `train_masker.py` writes it.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; see `Batches`.
+        rows_per_pass: Images a pass; see `Batches`.
 
     Raises:
         FileNotFoundError: If no weights are given, or the file is not there.
@@ -47,7 +47,7 @@ class Realtime:
         network: MaskingUNet,
         weights: str | Path | None = None,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         if weights is None:
             raise FileNotFoundError(
@@ -61,7 +61,7 @@ class Realtime:
         self.network = network.requires_grad_(False).eval().to(device)
         self.encoder = FeatureEncoder(encoder, len(network.steps)).to(device)
         self.progress = progress
-        self.batches = Batches(max_batch, device)
+        self.batches = Batches(rows_per_pass, device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; images side by side.
@@ -80,7 +80,7 @@ class Realtime:
 
     @torch.no_grad()
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = stack(samples, self.classifier.device)
+        batch = collate(samples, self.classifier.device)
         encoded = self.encoder(batch.image)
         activation = self.encoder.activation(encoded.deep, batch.target)
         keep = self.network(encoded.features, encoded.deep, activation)

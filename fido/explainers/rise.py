@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample
@@ -34,7 +34,7 @@ class Rise:
         keep_prob: Probability p of keeping a cell, in (0, 1).
         seed: Of the masks' and the infiller's random numbers.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; see `Batches`.
+        rows_per_pass: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -51,7 +51,7 @@ class Rise:
         keep_prob: float = 0.5,
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         for name, value in (("masks", masks), ("grid", grid)):
             if value < 1:
@@ -65,11 +65,11 @@ class Rise:
         self.keep_prob = keep_prob
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its masks in batches."""
-        return [self._explain(stack([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:

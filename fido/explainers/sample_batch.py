@@ -31,7 +31,7 @@ class SampleBatch:
         return self.image.shape[-2], self.image.shape[-1]
 
 
-def stack(samples: Sequence[Sample], device: torch.device) -> SampleBatch:
+def collate(samples: Sequence[Sample], device: torch.device) -> SampleBatch:
     """Samples of one image size, each with its target, on the device of the classifier.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample
@@ -29,12 +29,12 @@ class SlidingPatch:
         infiller: What fills the patch.
         patch: Side of the patch in pixels; patches lie inside the image.
         stride: Pixels from one patch to the next.
-        register: Where a patch's value belongs: "centres" puts it at the patch's centre, bilinear
+        alignment: Where a patch's value belongs: "centres" puts it at the patch's centre, bilinear
             between centres and constant outside of them; "stretch" stretches the grid of values
             over the whole image, as the authors' code does, off by up to patch / 2 pixels.
         seed: Of the infiller's random numbers.
         progress: Told of every batch; see `Progress`.
-        max_batch: Images a pass; see `Batches`.
+        rows_per_pass: Images a pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -48,28 +48,28 @@ class SlidingPatch:
         infiller: Infiller,
         patch: int = 29,
         stride: int = 3,
-        register: Literal["centres", "stretch"] = "centres",
+        alignment: Literal["centres", "stretch"] = "centres",
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         for name, value in (("patch", patch), ("stride", stride)):
             if value < 1:
                 raise ValueError(f"explainer.{name} must be 1 pixel or more, got {value}")
-        if register not in ("centres", "stretch"):
-            raise ValueError(f"explainer.register must be centres or stretch, got {register!r}")
+        if alignment not in ("centres", "stretch"):
+            raise ValueError(f"explainer.alignment must be centres or stretch, got {alignment!r}")
         self.classifier = classifier
         self.infiller = infiller
         self.patch = patch
         self.stride = stride
-        self.register = register
+        self.alignment = alignment
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its patches in batches."""
-        return [self._explain(stack([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:
@@ -132,7 +132,7 @@ class SlidingPatch:
         """(patches,) values, row by row -> (1, h, w)."""
         rows, columns = ((side - self.patch) // self.stride + 1 for side in size)
         grid = values.view(1, 1, rows, columns)
-        if self.register == "stretch":
+        if self.alignment == "stretch":
             return F.interpolate(grid, size, mode="bilinear", align_corners=False)[0]
         first = (self.patch - 1) / 2
         y, x = (

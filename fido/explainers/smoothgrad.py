@@ -11,7 +11,7 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
 from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, stack
+from fido.explainers.sample_batch import SampleBatch, collate
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.runtime.noise import ImageNoise
@@ -33,7 +33,7 @@ class SmoothGrad:
             `fido.explainers.attribution.over_channels`.
         seed: Of the noise.
         progress: Told of every batch; see `Progress`.
-        max_batch: Noisy copies a pass; see `Batches`.
+        rows_per_pass: Noisy copies a pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range or a choice does not exist.
@@ -50,7 +50,7 @@ class SmoothGrad:
         channels: Channels = "max_abs",
         seed: int = 0,
         progress: Progress | None = None,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         check_channels(channels)
         if samples < 1:
@@ -64,11 +64,11 @@ class SmoothGrad:
         self.channels: Channels = channels
         self.seed = seed
         self.progress = progress
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its noisy copies in batches."""
-        return [self._explain(stack([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
 
     def _explain(self, batch: SampleBatch) -> Explanation:
         image = batch.image

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.resolution import check_options, fill_at
+from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.networks.contextual_attention import STRIDE, ContextualAttentionNet
 from fido.runtime.noise import ImageNoise
 
@@ -25,10 +25,11 @@ class ContextualAttentionInfiller(Infiller):
             random ones.
         channels: See `ContextualAttentionNet`; must fit the weights.
         resolution: Short side in pixels at which the network works, a multiple of 16; None is the
-            image's own size, extended to multiples of 16. See `fido.infillers.resolution.fill_at`.
+            image's own size, extended to multiples of 16; see
+            `fido.infillers.resolution.infill_at_resolution`.
         precision: "float32", or "bf16" for bfloat16 autocast, which only pays on hardware with
             bfloat16 arithmetic.
-        max_batch: Rows in one pass of the network, or None for all at once.
+        rows_per_pass: Rows in one pass of the network, or None for all at once.
 
     Raises:
         FileNotFoundError: If a weights file is not there.
@@ -41,12 +42,12 @@ class ContextualAttentionInfiller(Infiller):
         channels: Sequence[int] = (40, 80, 128),
         resolution: int | None = None,
         precision: str = "float32",
-        max_batch: int | None = 32,
+        rows_per_pass: int | None = 32,
     ) -> None:
         super().__init__()
         if precision not in ("float32", "bf16"):
             raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
-        check_options(resolution, max_batch, multiple=STRIDE)
+        check_options(resolution, rows_per_pass, multiple=STRIDE)
         c4, c8, c16 = channels
         self.network = ContextualAttentionNet((c4, c8, c16))
         if weights is not None:
@@ -54,14 +55,14 @@ class ContextualAttentionInfiller(Infiller):
         self.network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
         self.resolution = resolution
         self.precision = precision
-        self.max_batch = max_batch
+        self.rows_per_pass = rows_per_pass
 
     @torch.no_grad()
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
         """(b, 3, h, w), (b * s, 1, h, w) -> (b * s, 3, h, w) in [0, 1]; see `Infiller`."""
         known = per_mask(image, self.repeats(image, keep)) * keep
-        filled = fill_at(
-            self._network, known, keep, self.resolution, self.max_batch, multiple=STRIDE
+        filled = infill_at_resolution(
+            self._network, known, keep, self.resolution, self.rows_per_pass, multiple=STRIDE
         )
         return known + (1 - keep) * filled
 

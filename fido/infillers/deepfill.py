@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.resolution import check_options, fill_at
+from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.networks.deepfill import DeepFill
 from fido.runtime.noise import ImageNoise
 from fido.weights.deepfill import load_state, where_to_get
@@ -27,8 +27,9 @@ class DeepFillInfiller(Infiller):
         release: Which release the weights have to be: "imagenet", "places2" or "celeba"; None
             takes any weights of this network.
         resolution: Short side in pixels at which the network works, a multiple of 8; None is the
-            image's own size, extended to multiples of 8. See `fido.infillers.resolution.fill_at`.
-        max_batch: Rows in one pass of the network, or None for all at once.
+            image's own size, extended to multiples of 8; see
+            `fido.infillers.resolution.infill_at_resolution`.
+        rows_per_pass: Rows in one pass of the network, or None for all at once.
 
     Raises:
         FileNotFoundError: If there are no weights; the text says where to get them.
@@ -42,17 +43,17 @@ class DeepFillInfiller(Infiller):
         weights: str | Path | None = None,
         release: str | None = "imagenet",
         resolution: int | None = 256,
-        max_batch: int | None = 8,
+        rows_per_pass: int | None = 8,
     ) -> None:
         super().__init__()
-        check_options(resolution, max_batch)
+        check_options(resolution, rows_per_pass)
         if weights is None:
             raise FileNotFoundError(
                 "the infiller deepfill needs a user's copy of its weights, and infiller.weights "
                 "is null. " + where_to_get(release)
             )
         self.resolution = resolution
-        self.max_batch = max_batch
+        self.rows_per_pass = rows_per_pass
         self.network = DeepFill()
         self.network.load_state_dict(load_state(Path(weights).expanduser(), release))
         self.network.eval().requires_grad_(False)
@@ -61,7 +62,7 @@ class DeepFillInfiller(Infiller):
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
         """See `Infiller.infill`."""
         rows = per_mask(image, self.repeats(image, keep))
-        return fill_at(self._fill, rows, keep, self.resolution, self.max_batch)
+        return infill_at_resolution(self._fill, rows, keep, self.resolution, self.rows_per_pass)
 
     def _fill(self, image: Tensor, keep: Tensor) -> Tensor:
         hole = 1 - keep  # the network says 1 = hole

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.resolution import check_options, fill_at
+from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.runtime.noise import ImageNoise
 
 _UNSAFE = ("trust_remote_code", "custom_pipeline", "use_safetensors")
@@ -32,7 +32,7 @@ class DiffusersInfiller(Infiller):
         guidance_scale: Weight of the prompt; 1 turns guidance, and half of the cost, off.
         resolution: Short side in pixels at which the pipeline works, a multiple of 8; None is the
             image's own size, extended to multiples of 8.
-        max_batch: Rows in one pass of the pipeline, or None for all at once.
+        rows_per_pass: Rows in one pass of the pipeline, or None for all at once.
         loading: More arguments of `from_pretrained`, e.g. `variant: fp16`.
         calling: More arguments of the pipeline, e.g. `strength: 1.0`.
 
@@ -53,12 +53,12 @@ class DiffusersInfiller(Infiller):
         steps: int = 25,
         guidance_scale: float = 1.0,
         resolution: int | None = 512,
-        max_batch: int | None = 4,
+        rows_per_pass: int | None = 4,
         loading: Mapping[str, Any] | None = None,
         calling: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        check_options(resolution, max_batch)
+        check_options(resolution, rows_per_pass)
         if refused := [name for name in _UNSAFE if name in (loading or {})]:
             raise ValueError(
                 f"infiller.loading must not set {', '.join(refused)}: only safetensors are read, "
@@ -77,7 +77,7 @@ class DiffusersInfiller(Infiller):
         }
         self.prompt = prompt
         self.resolution = resolution
-        self.max_batch = max_batch
+        self.rows_per_pass = rows_per_pass
         self.pipeline = _load(weights, loading or {})
 
     @torch.no_grad()
@@ -90,9 +90,9 @@ class DiffusersInfiller(Infiller):
         # A float32 number on [0, 1) has 24 random bits.
         seeds = noise.uniform(repeats, 1).mul(2**24).long().flatten().tolist()
         self.pipeline.to(image.device)
-        chunk = self.max_batch or len(keep)
+        chunk = self.rows_per_pass or len(keep)
         fills = [
-            fill_at(
+            infill_at_resolution(
                 partial(self._fill, seeds=seeds[start : start + chunk]),
                 rows[start : start + chunk],
                 keep[start : start + chunk],

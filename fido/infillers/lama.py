@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.resolution import check_options, fill_at
+from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.runtime.noise import ImageNoise
 
 _FILE = "big-lama.pt"
@@ -33,8 +33,9 @@ class LamaInfiller(Infiller):
         weights: The TorchScript file.
         sha256: Hexadecimal digest that the file has to have; None loads any file.
         resolution: Short side in pixels at which the network works, a multiple of 8; None is the
-            image's own size, extended to multiples of 8. See `fido.infillers.resolution.fill_at`.
-        max_batch: Rows in one pass of the network, or None for all at once.
+            image's own size, extended to multiples of 8; see
+            `fido.infillers.resolution.infill_at_resolution`.
+        rows_per_pass: Rows in one pass of the network, or None for all at once.
 
     Raises:
         FileNotFoundError: If there is no such file; the text says where to get it.
@@ -49,17 +50,17 @@ class LamaInfiller(Infiller):
         weights: str | Path | None = None,
         sha256: str | None = None,
         resolution: int | None = None,
-        max_batch: int | None = 8,
+        rows_per_pass: int | None = 8,
     ) -> None:
         super().__init__()
-        check_options(resolution, max_batch)
+        check_options(resolution, rows_per_pass)
         if weights is None:
             raise FileNotFoundError(
                 "the infiller lama needs a user's copy of its network, and infiller.weights is "
                 "null. " + _WHERE
             )
         self.resolution = resolution
-        self.max_batch = max_batch
+        self.rows_per_pass = rows_per_pass
         self.network = _load(Path(weights).expanduser(), sha256)
 
     def train(self, mode: bool = True) -> LamaInfiller:
@@ -71,7 +72,7 @@ class LamaInfiller(Infiller):
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
         """See `Infiller.infill`."""
         rows = per_mask(image, self.repeats(image, keep))
-        return fill_at(self._fill, rows, keep, self.resolution, self.max_batch)
+        return infill_at_resolution(self._fill, rows, keep, self.resolution, self.rows_per_pass)
 
     def _fill(self, image: Tensor, keep: Tensor) -> Tensor:
         hole = 1 - keep  # the network says 1 = hole

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller
-from fido.masks.concrete import composite, hard_keep
+from fido.masks.concrete import binarize, composite
 from fido.runtime.noise import ImageNoise
 
 
@@ -56,7 +56,7 @@ class PerturbedImage:
         if self.fixed is not None:
             return self.fixed.expand(count, *self.image.shape[1:])
         self.infills += count
-        hard = hard_keep(keep)
+        hard = binarize(keep)
         if not self.infiller.needs_noise:
             return self.infiller.infill(self.image, hard)
         ids = [f"{self.image_id}/{row}" for row in range(start, start + count)]

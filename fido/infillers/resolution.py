@@ -11,12 +11,12 @@ from torch import Tensor
 Size = tuple[int, int]
 
 
-def fill_at(
+def infill_at_resolution(
     fill: Callable[[Tensor, Tensor], Tensor],
     image: Tensor,
     keep: Tensor,
     resolution: int | None = None,
-    max_batch: int | None = None,
+    rows_per_pass: int | None = None,
     *,
     multiple: int = 8,
 ) -> Tensor:
@@ -32,15 +32,19 @@ def fill_at(
         image: (n, 3, h, w).
         keep: (n, 1, h, w) of zeros and ones, 1 keeps.
         resolution: Short side in pixels at which `fill` works, or None.
-        max_batch: Rows that `fill` gets at once, or None for all.
+        rows_per_pass: Rows that `fill` gets at once, or None for all.
         multiple: What the sides have to be divisible by, in pixels.
 
     Returns:
         (n, 3, h, w).
     """
-    if max_batch is not None and len(image) > max_batch:
-        chunks = zip(torch.split(image, max_batch), torch.split(keep, max_batch), strict=True)
-        filled = [fill_at(fill, x, kept, resolution, multiple=multiple) for x, kept in chunks]
+    if rows_per_pass is not None and len(image) > rows_per_pass:
+        chunks = zip(
+            torch.split(image, rows_per_pass), torch.split(keep, rows_per_pass), strict=True
+        )
+        filled = [
+            infill_at_resolution(fill, x, kept, resolution, multiple=multiple) for x, kept in chunks
+        ]
         return torch.cat(filled)
     size = (image.shape[-2], image.shape[-1])
     target = working_size(size, resolution, multiple=multiple)
@@ -58,22 +62,22 @@ def fill_at(
     return F.interpolate(resized, size, mode="bilinear", align_corners=aligned)
 
 
-def check_options(resolution: int | None, max_batch: int | None, *, multiple: int = 8) -> None:
+def check_options(resolution: int | None, rows_per_pass: int | None, *, multiple: int = 8) -> None:
     """Complain about bad options of an infiller before its weights are loaded.
 
     Raises:
-        ValueError: If `resolution` is no positive multiple of `multiple`, or `max_batch` < 1.
+        ValueError: If `resolution` is no positive multiple of `multiple`, or `rows_per_pass` < 1.
     """
     if resolution is not None and (resolution < multiple or resolution % multiple):
         raise ValueError(
             f"infiller.resolution must be a multiple of {multiple} pixels or null, got {resolution}"
         )
-    if max_batch is not None and max_batch < 1:
-        raise ValueError(f"infiller.max_batch must be at least 1 or null, got {max_batch}")
+    if rows_per_pass is not None and rows_per_pass < 1:
+        raise ValueError(f"infiller.rows_per_pass must be at least 1 or null, got {rows_per_pass}")
 
 
 def working_size(size: Size, resolution: int | None, *, multiple: int = 8) -> Size:
-    """The size at which `fill_at` calls the network."""
+    """The size at which `infill_at_resolution` calls the network."""
     if resolution is None:
         return -(-size[0] // multiple) * multiple, -(-size[1] // multiple) * multiple
     scale = resolution / min(size) / multiple

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.resolution import check_options, fill_at, working_size
+from fido.infillers.resolution import check_options, infill_at_resolution, working_size
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.runtime.noise import ImageNoise
 
@@ -28,7 +28,7 @@ class VaeInfiller(Infiller):
             pixels; the short side is rounded to a multiple of 8 pixels.
         precision: "float32", or "bf16" for bfloat16 autocast, which only pays on hardware with
             bfloat16 arithmetic.
-        max_batch: Rows in one pass of the network, or None for all at once.
+        rows_per_pass: Rows in one pass of the network, or None for all at once.
 
     Raises:
         FileNotFoundError: If a weights file is not there.
@@ -44,10 +44,10 @@ class VaeInfiller(Infiller):
         latent: Literal["mean", "sample"] = "mean",
         shrink: float = 1,
         precision: Literal["float32", "bf16"] = "float32",
-        max_batch: int | None = 32,
+        rows_per_pass: int | None = 32,
     ) -> None:
         super().__init__()
-        check_options(None, max_batch)
+        check_options(None, rows_per_pass)
         if latent not in ("mean", "sample"):
             raise ValueError(f"infiller.latent must be mean or sample, got {latent!r}")
         if shrink < 1:
@@ -61,7 +61,7 @@ class VaeInfiller(Infiller):
         self.needs_noise = latent == "sample"
         self.shrink = shrink
         self.precision = precision
-        self.max_batch = max_batch
+        self.rows_per_pass = rows_per_pass
 
     def train(self, mode: bool = True) -> VaeInfiller:
         """Stays in evaluation mode: the statistics of normalisation layers are frozen."""
@@ -81,16 +81,20 @@ class VaeInfiller(Infiller):
         whole = max(1, round(min(size) / self.shrink / stride))
         resolution = stride * whole if self.shrink > 1 else None
         if not self.needs_noise:
-            return fill_at(self._mean, rows, keep, resolution, self.max_batch, multiple=stride)
+            return infill_at_resolution(
+                self._mean, rows, keep, resolution, self.rows_per_pass, multiple=stride
+            )
         if noise is None:
             raise ValueError("VaeInfiller.infill with latent=sample needs the images' noise")
         shape = self.network.latent_shape(*working_size(size, resolution, multiple=stride))
-        draws = iter(torch.split(noise.normal(repeats, *shape), self.max_batch or len(rows)))
+        draws = iter(torch.split(noise.normal(repeats, *shape), self.rows_per_pass or len(rows)))
 
         def sample(image: Tensor, keep: Tensor) -> Tensor:
             return self._mean(image, keep, next(draws))
 
-        return fill_at(sample, rows, keep, resolution, self.max_batch, multiple=stride)
+        return infill_at_resolution(
+            sample, rows, keep, resolution, self.rows_per_pass, multiple=stride
+        )
 
     def _mean(self, image: Tensor, keep: Tensor, noise: Tensor | None = None) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

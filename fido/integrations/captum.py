@@ -31,21 +31,19 @@ class FidoAttribution(Attribution):  # type: ignore[misc]  # captum has no types
     Args:
         explainer: Any, on whatever classifier it was built for.
         classifier: That classifier; captum's `forward_func`.
-        images_per_fit: Images given to the explainer at a time. No map depends on it.
+        batch_size: Images given to the explainer at a time. No map depends on it.
 
     Raises:
-        ValueError: If `images_per_fit` is below 1.
+        ValueError: If `batch_size` is below 1.
     """
 
-    def __init__(
-        self, explainer: Explainer, classifier: Classifier, images_per_fit: int = 8
-    ) -> None:
+    def __init__(self, explainer: Explainer, classifier: Classifier, batch_size: int = 8) -> None:
         super().__init__(classifier)
-        if images_per_fit < 1:
-            raise ValueError(f"images_per_fit must be 1 or more, got {images_per_fit}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.explainer = explainer
         self.classifier = classifier
-        self.images_per_fit = images_per_fit
+        self.batch_size = batch_size
 
     # NoiseTunnel calls `attribute.__wrapped__`, which captum's decorator leaves.
     @log_usage()  # type: ignore[untyped-decorator]
@@ -100,10 +98,10 @@ class FidoAttribution(Attribution):  # type: ignore[misc]  # captum has no types
 
     def _saliency(self, samples: Sequence[Sample]) -> list[Tensor]:
         maps = []
-        for start in range(0, len(samples), self.images_per_fit):
+        for start in range(0, len(samples), self.batch_size):
             # Captum's metrics call from inside no_grad, where masks could not be learned.
             with torch.enable_grad():
-                found = self.explainer.explain(samples[start : start + self.images_per_fit])
+                found = self.explainer.explain(samples[start : start + self.batch_size])
             for explanation in found:
                 if explanation.failure is not None:
                     raise ValueError(f"the explainer found no map: {explanation.failure}")

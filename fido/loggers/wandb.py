@@ -11,14 +11,14 @@ from typing import Any, Self
 import wandb
 from torch import Tensor
 
-from fido.loggers.wandb_key import has_key
+from fido.loggers.wandb_key import wandb_logged_in
 from fido.runs.observer import Result
 from fido.runs.shards import shard_name
 from fido.runs.store import Row
 from fido.runtime.files import write_text
 
 
-class NoLog:
+class NullLogger:
     """Logs nothing; the base of the others.
 
     Args:
@@ -55,7 +55,7 @@ class NoLog:
         """The table (a CSV file) and the figures by name of an evaluation."""
 
 
-class CsvLog(NoLog):
+class CsvRunLogger(NullLogger):
     """`<folder>/curves/<id>.csv`: a line a step, a column a curve."""
 
     def result(self, result: Result) -> None:
@@ -69,7 +69,7 @@ class CsvLog(NoLog):
         write_text(self.folder / "curves" / f"{result.sample.id}.csv", "\n".join(lines) + "\n")
 
 
-class WandbLog(NoLog):
+class WandbRunLogger(NullLogger):
     """One W&B run: configuration, curves and figure of every image, scores, summary.
 
     It is finished whatever happens, with exit code 1 after an error: otherwise the next job of a
@@ -107,7 +107,7 @@ class WandbLog(NoLog):
     ) -> None:
         super().__init__(folder, settings)
         if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
+            mode = os.environ.get("WANDB_MODE") or ("online" if wandb_logged_in() else "offline")
         if mode not in ("online", "offline", "disabled"):
             raise ValueError(f"logger.mode must be auto, online, offline or disabled, got {mode!r}")
         self.max_images = max_images
@@ -161,15 +161,15 @@ class WandbLog(NoLog):
         self._run.log({f"{row['status']}": 1})
 
     def summary(self, summary: Mapping[str, Any]) -> None:
-        """See `NoLog.summary`."""
+        """See `NullLogger.summary`."""
         self._run.summary.update(dict(summary))
 
     def measures(self, values: Mapping[str, float]) -> None:
-        """See `NoLog.measures`; top-level keys, because W&B sweeps optimise no others."""
+        """See `NullLogger.measures`; top-level keys, because W&B sweeps optimise no others."""
         self._run.log(dict(values))
 
     def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:
-        """See `NoLog.scores`."""
+        """See `NullLogger.scores`."""
         with scores.open(newline="", encoding="utf-8") as lines:
             head, *rows = csv.reader(lines)
         self._run.log({"scores": wandb.Table(columns=[*head], data=rows)})

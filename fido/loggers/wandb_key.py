@@ -6,7 +6,7 @@ import netrc
 import os
 
 
-def has_key() -> bool:
+def wandb_logged_in() -> bool:
     """Whether W&B could log in without asking."""
     if os.environ.get("WANDB_API_KEY"):
         return True

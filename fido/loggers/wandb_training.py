@@ -7,7 +7,7 @@ from typing import Any
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-from fido.loggers.wandb_key import has_key
+from fido.loggers.wandb_key import wandb_logged_in
 
 
 def wandb_logger(save_dir: str, mode: str = "auto", **options: Any) -> WandbLogger:
@@ -23,7 +23,7 @@ def wandb_logger(save_dir: str, mode: str = "auto", **options: Any) -> WandbLogg
         ValueError: If the mode is none of these.
     """
     if mode == "auto":
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if wandb_logged_in() else "offline")
     if mode not in ("online", "offline", "disabled"):
         raise ValueError(
             f"train_logger.mode must be auto, online, offline or disabled, got {mode!r}"

@@ -10,10 +10,10 @@ from fido.records import Explanation, Sample
 from fido.runtime.noise import ImageNoise
 
 FULL, CENTER, TRUTH, RANDOM = "Full", "Center", "Ground-truth box", "Random map"
-CALIBRATION = (FULL, CENTER, TRUTH, RANDOM)
+REFERENCE_ROWS = (FULL, CENTER, TRUTH, RANDOM)
 
 
-def calibration_explanations(row: str, sample: Sample, seed: int = 0) -> list[Explanation]:
+def reference_explanations(row: str, sample: Sample, seed: int = 0) -> list[Explanation]:
     """The maps of one row for one image; its score is their mean.
 
     "Full" is 1 everywhere. "Center" is 1 in the box [33, 191)^2 of 224 pixels, scaled to the
@@ -21,7 +21,7 @@ def calibration_explanations(row: str, sample: Sample, seed: int = 0) -> list[Ex
     without. "Random map" is uniform noise, drawn for every pixel by itself.
 
     Args:
-        row: One of `CALIBRATION`.
+        row: One of `REFERENCE_ROWS`.
         sample: The image.
         seed: Of the random map; the numbers depend on it and on the image's id.
 
@@ -42,7 +42,7 @@ def calibration_explanations(row: str, sample: Sample, seed: int = 0) -> list[Ex
     elif row == RANDOM:
         maps = [ImageNoise(seed, [sample.id], "random_map").uniform(1, 1, h, w)[0]]
     else:
-        raise ValueError(f"a calibration row is one of {', '.join(CALIBRATION)}; got {row!r}")
+        raise ValueError(f"a reference row is one of {', '.join(REFERENCE_ROWS)}; got {row!r}")
     target = sample.target if sample.target is not None else sample.label
     return [Explanation(sample.id, -1 if target is None else target, one) for one in maps]
 

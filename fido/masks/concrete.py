@@ -31,7 +31,7 @@ def composite(image: Tensor, keep: Tensor, infill: Tensor) -> Tensor:
     return torch.lerp(infill, rows, keep)
 
 
-def hard_keep(keep: Tensor) -> Tensor:
+def binarize(keep: Tensor) -> Tensor:
     """Zeros and ones without gradient: a pixel is kept where its relaxed value exceeds one half."""
     return (keep.detach() > 0.5).to(keep.dtype)
 
@@ -49,10 +49,10 @@ class ConcreteMask(nn.Module):
         grid: (gh, gw) cells; one number means a square grid.
         temperature: Of the relaxation, > 0; lower is nearer to zeros and ones.
         initial_keep_prob: Where every cell starts, in (0, 1).
-        draw: "pixel" draws every pixel of the bilinearly upsampled probability map by itself;
+        unit: "pixel" draws every pixel of the bilinearly upsampled probability map by itself;
             "cell" draws one number a cell, so that holes are whole cells.
         upsample: What is upsampled to pixels while optimising: "probability" or "logit".
-        map: What is upsampled to pixels for the final map: "probability" or "logit".
+        final_map: What is upsampled to pixels for the final map: "probability" or "logit".
         align_corners: Of the bilinear upsampling; True aligns the centres of corner cells with
             corner pixels, as PyTorch 0.3 did when the paper was written.
 
@@ -69,9 +69,9 @@ class ConcreteMask(nn.Module):
         grid: int | tuple[int, int] = 56,
         temperature: float = 0.1,
         initial_keep_prob: float = 0.5,
-        draw: Literal["pixel", "cell"] = "pixel",
+        unit: Literal["pixel", "cell"] = "pixel",
         upsample: Literal["probability", "logit"] = "probability",
-        map: Literal["probability", "logit"] = "probability",
+        final_map: Literal["probability", "logit"] = "probability",
         align_corners: bool = False,
     ) -> None:
         super().__init__()
@@ -87,14 +87,14 @@ class ConcreteMask(nn.Module):
             raise ValueError(
                 f"mask.initial_keep_prob must lie between 0 and 1, got {initial_keep_prob}"
             )
-        _choice("draw", draw, ("pixel", "cell"))
+        _choice("unit", unit, ("pixel", "cell"))
         _choice("upsample", upsample, ("probability", "logit"))
-        _choice("map", map, ("probability", "logit"))
+        _choice("final_map", final_map, ("probability", "logit"))
         self.size = size
         self.temperature = temperature
-        self.draw = draw
+        self.unit = unit
         self.upsample = upsample
-        self.map = map
+        self.final_map_of = final_map
         self.align_corners = align_corners
         start = math.log1p(-initial_keep_prob) - math.log(initial_keep_prob)
         self.drop_logits = nn.Parameter(torch.full((images, 1, rows, columns), start))
@@ -108,7 +108,7 @@ class ConcreteMask(nn.Module):
     @torch.no_grad()
     def final_keep_prob(self) -> Tensor:
         """(b, 1, h, w) the map of keep probabilities to show and to save."""
-        if self.map == "probability":
+        if self.final_map_of == "probability":
             return self._to_pixels(torch.sigmoid(-self.drop_logits))
         return torch.sigmoid(-self._to_pixels(self.drop_logits))
 
@@ -123,7 +123,7 @@ class ConcreteMask(nn.Module):
             (b * s, 1, h, w); row r belongs to image r // s.
         """
         with torch.autocast(self.drop_logits.device.type, enabled=False):
-            if self.draw == "cell":
+            if self.unit == "cell":
                 cells = self._relax(-self.drop_logits, samples, noise)
                 return F.interpolate(cells, self.size, mode="nearest-exact")
             return self._relax(self._keep_logit(), samples, noise)

@@ -20,7 +20,7 @@ from fido.records import Sample
 from fido.runtime.noise import image_seed
 
 
-class MaskLaw(Protocol):
+class MaskDistribution(Protocol):
     """Draws the masks of one image."""
 
     def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor | None:
@@ -29,7 +29,7 @@ class MaskLaw(Protocol):
 
 
 def draw_masks(
-    laws: Mapping[str, MaskLaw], sample: Sample, n: int = 1, seed: int = 0
+    laws: Mapping[str, MaskDistribution], sample: Sample, n: int = 1, seed: int = 0
 ) -> dict[str, Tensor]:
     """(n, 1, h, w) bool keep masks by law; laws without a mask for this image are missing.
 
@@ -67,13 +67,13 @@ class Pixels:
         _check_rate(self.keep)
 
     def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor:
-        """See `MaskLaw.draw`."""
+        """See `MaskDistribution.draw`."""
         return torch.rand((n, 1, *_size(sample)), generator=generator) < self.keep
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Every cell of a grid over the image kept by itself, as FIDO with `mask.draw=cell` draws.
+    """Every cell of a grid over the image kept by itself, as FIDO with `mask.unit=cell` draws.
 
     Attributes:
         grid: Cells a side; 56 has cells of 4 pixels in an image of 224, 14 of 16.
@@ -94,7 +94,7 @@ class Cells:
             raise ValueError(f"a grid has 1 or more cells a side, got {self.grid}")
 
     def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor:
-        """See `MaskLaw.draw`."""
+        """See `MaskDistribution.draw`."""
         cells = torch.rand((n, 1, self.grid, self.grid), generator=generator) < self.keep
         return functional.interpolate(cells.float(), _size(sample), mode="nearest-exact") > 0.5
 
@@ -122,7 +122,7 @@ class Superpixels:
             raise ValueError(f"an image has 1 or more superpixels, got {self.segments}")
 
     def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor:
-        """See `MaskLaw.draw`."""
+        """See `MaskDistribution.draw`."""
         segment = superpixels(sample.image, self.segments)
         kept = torch.rand((n, int(segment.max()) + 1), generator=generator) < self.keep
         return kept[:, segment].unsqueeze(1)
@@ -148,7 +148,7 @@ class CentredBox:
             raise ValueError(f"the box's side must lie in (0, 1], got {self.side}")
 
     def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor:
-        """See `MaskLaw.draw`."""
+        """See `MaskDistribution.draw`."""
         h, w = _size(sample)
         side = max(1, round(self.side * min(h, w)))
         top, left = (h - side) // 2, (w - side) // 2
@@ -175,7 +175,7 @@ class ObjectBox:
             raise ValueError(f"an object's box is filled or kept, got {self.part!r}")
 
     def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor | None:
-        """See `MaskLaw.draw`; None for images without boxes."""
+        """See `MaskDistribution.draw`; None for images without boxes."""
         if sample.boxes is None or not len(sample.boxes):
             return None
         h, w = _size(sample)

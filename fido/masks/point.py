@@ -68,7 +68,7 @@ class PointMask(nn.Module):
         return F.interpolate(cells, self.size, mode="bilinear", align_corners=self.align_corners)
 
 
-def kept_whole(keep: Tensor) -> Tensor:
+def binarize_full(keep: Tensor) -> Tensor:
     """Zeros and ones without gradient: a pixel counts as kept only where nothing of it is dropped.
 
     The tolerance is that of bilinear upsampling, which gives ones as 1 - 6e-8.

@@ -27,8 +27,8 @@ class Column:
         better: Which direction is better; None where neither is.
         percent: Whether the number is a share that tables show in percent.
         digits: Decimals in tables.
-        group: Columns of one group have a table and a figure of their own, as have their facts,
-            which are named "<group>/<fact>".
+        group: Columns of one group have a table and a figure of their own, as have their set
+            values, which are named "<group>/<name>".
     """
 
     name: str
@@ -88,7 +88,7 @@ class ImageMetric(Metric, ABC):
 
     `score` measures one image and is pure; `update` adds its result to the state; `per_image`
     gives the final numbers image by image; `compute` their means. What can only be said of a set
-    of images (a threshold chosen on held-out ones) happens in `finish`, on the recorded numbers.
+    of images (a threshold chosen on held-out ones) happens in `finalize`, on the recorded numbers.
 
     The kinds of subject, which say what `score` and `update` take:
         "explanation": `(sample, explanation)`; rows of the table are methods.
@@ -103,7 +103,7 @@ class ImageMetric(Metric, ABC):
     is_differentiable = False
 
     subject: ClassVar[Subject]
-    calibration: ClassVar[tuple[str, ...]] = ()
+    reference_rows: ClassVar[tuple[str, ...]] = ()
     """Rows without an explainer in the metric's table; see `fido.masks.baseline_maps`."""
 
     revision: ClassVar[int] = 0
@@ -157,7 +157,7 @@ class ImageMetric(Metric, ABC):
 
     def per_image(self) -> dict[str, dict[str, float]]:
         """The final numbers by image id and column; NaN where undefined."""
-        return self.finish(self.records())
+        return self.finalize(self.records())
 
     def compute(self) -> dict[str, Tensor]:
         """Mean of every column over the images for which it is defined; NaN over none."""
@@ -167,7 +167,7 @@ class ImageMetric(Metric, ABC):
             for column in self.columns
         }
 
-    def finish(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
+    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
         """From what was recorded on a set of images to the final numbers of each."""
         names = [column.name for column in self.columns]
         return {
@@ -175,7 +175,7 @@ class ImageMetric(Metric, ABC):
             for image_id in sorted(records)
         }
 
-    def facts(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
         """Numbers that belong to the set and not to an image (a chosen threshold, say)."""
         return {}
 

@@ -26,7 +26,7 @@ from fido.scores import probability
 
 def order_curve(
     classifier: Classifier,
-    canvas: Infiller,
+    baseline_image: Infiller,
     sample: Sample,
     explanation: Explanation,
     counts: list[int],
@@ -34,16 +34,16 @@ def order_curve(
     seed: int,
     batches: Batches,
 ) -> Tensor:
-    """Class probability while pixels change between image and canvas, salient ones first.
+    """Class probability while pixels change between image and baseline_image, salient ones first.
 
     Args:
         classifier: Whose probability is measured.
-        canvas: Fills the pixels that are not the image's.
+        baseline_image: Infills the pixels that are not the image's.
         sample: The image.
         explanation: Gives the order and the class.
         counts: How many pixels have changed at each point.
-        insert: Whether pixels go from the image onto the canvas instead of being deleted.
-        seed: Of the order of ties and the canvas' random numbers.
+        insert: Whether pixels go from the image onto the baseline image instead of being deleted.
+        seed: Of the order of ties and the baseline image's random numbers.
         batches: Cuts the rows into pieces.
 
     Returns:
@@ -51,7 +51,7 @@ def order_curve(
     """
     keep = keep_least(pixel_ranks(explanation.saliency, sample.id, seed), counts)
     keep = ~keep if insert else keep
-    logits = EditedImage(classifier, canvas, sample, "canvas", seed).logits(keep, batches)
+    logits = EditedImage(classifier, baseline_image, sample, "canvas", seed).logits(keep, batches)
     return probability(logits, torch.full((len(keep),), explanation.target))
 
 
@@ -66,7 +66,7 @@ class Deletion(ImageMetric):
         infiller: What deleted pixels become; RISE's zero is its networks' mean colour.
             The same for all methods; one that a method explains with may favour it.
         pixels_per_step: Pixels changed at once; 224 * 8 in RISE.
-        max_batch: Rows that go through the networks at once; see `Batches`.
+        rows_per_pass: Rows that go through the networks at once; see `Batches`.
         seed: Of the order of ties and the infiller's random numbers.
 
     Source: Petsiuk et al. 2018 (RISE), section 4.2; Agarwal and Nguyen 2020, Table 3.
@@ -75,7 +75,7 @@ class Deletion(ImageMetric):
     higher_is_better = False
     revision = 1  # ties of pixels that are not finite
     subject = "explanation"
-    calibration = (RANDOM,)
+    reference_rows = (RANDOM,)
     recorded = ("auc", "tied")
     columns = (
         Column("auc", "deletion AUC", "lower", digits=4),
@@ -89,13 +89,13 @@ class Deletion(ImageMetric):
         classifier: Classifier,
         infiller: Infiller,
         pixels_per_step: int = 1792,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self.infiller = infiller
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
         self.seed = seed
         self.counts = step_counts(classifier.size[0] * classifier.size[1], pixels_per_step)
         shares = [count / self.counts[-1] for count in self.counts]
@@ -127,9 +127,9 @@ class Deletion(ImageMetric):
 
 
 class Insertion(Deletion):
-    """The twin of `Deletion`: pixels of the image are put onto the canvas, salient ones first.
+    """The twin of `Deletion`: salient pixels of the image are put onto the baseline image first.
 
-    The canvas is the whole image infilled; RISE blurs it.
+    The baseline image is the whole image infilled; RISE blurs it.
 
     Source: Petsiuk et al. 2018 (RISE), section 4.2.
     """

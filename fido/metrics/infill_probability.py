@@ -10,7 +10,7 @@ import torch
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.infillers.edited_image import EditedImage
-from fido.masks.distributions import MaskLaw, draw_masks
+from fido.masks.distributions import MaskDistribution, draw_masks
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.records import Sample
 from fido.runtime.batching import Batches
@@ -28,7 +28,7 @@ class InfillProbability(ImageMetric):
         classifier: Whose probability is measured.
         laws: Name to law of the masks.
         masks: Masks an image and law; their mean is the image's value.
-        max_batch: Rows that go through the networks at once; see `Batches`.
+        rows_per_pass: Rows that go through the networks at once; see `Batches`.
         seed: Of the masks and the infillers' random numbers.
 
     Raises:
@@ -44,9 +44,9 @@ class InfillProbability(ImageMetric):
     def __init__(
         self,
         classifier: Classifier,
-        laws: Mapping[str, MaskLaw],
+        laws: Mapping[str, MaskDistribution],
         masks: int = 1,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class InfillProbability(ImageMetric):
         self.classifier = classifier
         self.laws = dict(laws)
         self.masks = masks
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
         self.seed = seed
         self.columns = tuple(column for law in laws for column in _columns(law))
         self.recorded = tuple(column.name for column in self.columns)

@@ -11,7 +11,7 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.infillers.edited_image import EditedImage
-from fido.masks.distributions import MaskLaw, draw_masks
+from fido.masks.distributions import MaskDistribution, draw_masks
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.metrics.functional.feature_distance import (
     DeepFeatures,
@@ -29,8 +29,8 @@ class InfillQuality(ImageMetric):
     """Distance of infilled images from the image, for one mask of every law.
 
     A law's numbers are a group of columns: "l1" over dropped pixels; "psnr", "ssim", "ms_ssim" of
-    the composed image; "feature", see `feature_distance`. Over the set of images, `facts` has the
-    Fréchet distance between photos and composed images of a law, "<law>/frechet", in the last
+    the composed image; "feature", see `feature_distance`. Over the set of images, `set_values` has
+    the Fréchet distance between photos and composed images of a law, "<law>/frechet", in the last
     layer's features averaged over places, and the number of images, "<law>/n".
 
     A law that drops nothing from an image, or has no mask for it (no boxes), has no numbers there
@@ -55,7 +55,7 @@ class InfillQuality(ImageMetric):
         self,
         classifier: Classifier,
         layers: Sequence[str],
-        laws: Mapping[str, MaskLaw],
+        laws: Mapping[str, MaskDistribution],
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class InfillQuality(ImageMetric):
         kept = [pooled.get(law, nothing) for law in ("", *self.laws)]
         return ImageScore(values, torch.cat(kept))
 
-    def facts(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
         """Fréchet distance and number of images by law; none for laws with fewer than two."""
         curves = [records[i].curve for i in sorted(records)]
         features = [curve for curve in curves if curve is not None]
@@ -109,13 +109,13 @@ class InfillQuality(ImageMetric):
             return {}
         # (laws + 1, images, channels)
         sets = torch.stack(features).view(len(features), len(self.laws) + 1, -1).transpose(0, 1)
-        facts: dict[str, float] = {}
+        set_values: dict[str, float] = {}
         for law, one in zip(self.laws, sets[1:], strict=True):
             there = ~one.isnan().any(1)
             if int(there.sum()) > 1:
-                facts[f"{law}/frechet"] = frechet_distance(sets[0][there], one[there])
-                facts[f"{law}/n"] = float(there.sum())
-        return facts
+                set_values[f"{law}/frechet"] = frechet_distance(sets[0][there], one[there])
+                set_values[f"{law}/n"] = float(there.sum())
+        return set_values
 
     def summary_curve(self, records: Mapping[str, ImageScore]) -> None:
         """Nothing to draw: the curve holds features."""

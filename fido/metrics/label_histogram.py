@@ -31,7 +31,7 @@ class LabelHistogram(ImageMetric):
         segments: Superpixels wanted.
         samples: Samples an image, the unperturbed one among them.
         shown: Labels in the curve, the most frequent ones.
-        max_batch: Rows that go through the networks at once; see `Batches`.
+        rows_per_pass: Rows that go through the networks at once; see `Batches`.
         seed: Of the masks and the infillers' random numbers.
 
     Source: Agarwal and Nguyen 2020, Fig. 8.
@@ -52,7 +52,7 @@ class LabelHistogram(ImageMetric):
         segments: int = 50,
         samples: int = 500,
         shown: int = 50,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class LabelHistogram(ImageMetric):
         self.segments = segments
         self.samples = samples
         self.shown = min(shown, len(classifier.class_names))
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
         self.seed = seed
         self.curve = Curve(range(1, self.shown + 1), "label, by frequency", "share of the samples")
 
@@ -85,7 +85,7 @@ class LabelHistogram(ImageMetric):
             counts.double(),
         )
 
-    def facts(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
         """Share of all samples that have one of the three most frequent labels."""
         curve = self.summary_curve(records)
         return {} if curve is None else {"top3": float(curve[:3].sum())}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.masks.regions import best_iou, clean, inside, pixel_boxes, relative_boxes, tight_box
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
 from fido.metrics.functional.held_out import ALPHAS, HeldOutAlpha
@@ -63,7 +63,7 @@ class Localization(ImageMetric):
 
     higher_is_better = False
     subject = "explanation"
-    calibration = CALIBRATION
+    reference_rows = REFERENCE_ROWS
     recorded = ("iou", "pointing", "mass", "empty")
     columns = (
         Column("wsl_error", "WSL error (%)", "lower", percent=True, digits=1),
@@ -105,7 +105,7 @@ class Localization(ImageMetric):
             best_iou(relative_boxes(values, self.alpha.alphas), truth),
         )
 
-    def finish(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
+    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
         """See `ImageMetric.finish`; alpha is chosen here."""
         at_best = self.alpha.at_best(self._errors(records))
         return {
@@ -117,9 +117,9 @@ class Localization(ImageMetric):
             for image_id in sorted(records)
         }
 
-    def facts(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
         """The chosen alpha and the number of images it was chosen on."""
-        return self.alpha.facts(self._errors(records))
+        return self.alpha.set_values(self._errors(records))
 
     def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
         """(alphas,) error at every alpha over all images with boxes."""

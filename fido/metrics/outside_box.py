@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.masks.regions import clean, inside, pixel_boxes
 from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.records import Explanation, Sample
@@ -39,7 +39,7 @@ class OutsideBox(ImageMetric):
 
     higher_is_better = False
     subject = "explanation"
-    calibration = CALIBRATION
+    reference_rows = REFERENCE_ROWS
     recorded = ("outside", "area", "empty")
     columns = (
         Column("outside", "region outside the boxes (%)", "lower", percent=True, digits=1),

@@ -41,7 +41,7 @@ class PatchProfile(ImageMetric):
         classifier: Whose probability is measured.
         patch: Side of the patch in pixels.
         stride: Pixels from one patch to the next.
-        max_batch: Rows that go through the networks at once; see `Batches`.
+        rows_per_pass: Rows that go through the networks at once; see `Batches`.
 
     Raises:
         ValueError: If the patch does not fit into the classifier's images.
@@ -63,7 +63,7 @@ class PatchProfile(ImageMetric):
         classifier: Classifier,
         patch: int = 53,
         stride: int = 16,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
     ) -> None:
         super().__init__()
         h, w = classifier.size
@@ -71,7 +71,7 @@ class PatchProfile(ImageMetric):
             raise ValueError(f"patch_profile.patch must lie in 1 to {min(h, w)}, got {patch}")
         self.classifier = classifier
         self.keep = patch_keeps(h, w, patch, stride)
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
         middle = [left + (patch - 1) / 2 for left in range(0, w - patch + 1, stride)]
         self.curve = Curve(middle, "centre of the patch (pixel)", "p(label)")
 

@@ -75,11 +75,11 @@ class RemovalCurve(ImageMetric):
 
     Args:
         classifier: Whose log-odds are measured.
-        infiller: Fills the dropped pixels, the same for all methods. One that a method explains
+        infiller: Infills the dropped pixels, the same for all methods. One that a method explains
             with may favour it.
         levels: Shares of the whole suppression.
         pixels_per_step: Pixels dropped at once.
-        max_batch: Rows that go through the networks at once; see `Batches`.
+        rows_per_pass: Rows that go through the networks at once; see `Batches`.
         seed: Of the order of ties and the infiller's random numbers.
 
     Source: Chang et al. 2019, Fig. 10.
@@ -88,7 +88,7 @@ class RemovalCurve(ImageMetric):
     higher_is_better = False
     revision = 1  # ties of pixels that are not finite
     subject = "explanation"
-    calibration = (RANDOM,)
+    reference_rows = (RANDOM,)
     recorded = ("tied",)
 
     def __init__(
@@ -97,7 +97,7 @@ class RemovalCurve(ImageMetric):
         infiller: Infiller,
         levels: Sequence[float] = (0.1, 0.2, 0.3, 0.4),
         pixels_per_step: int = 896,
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class RemovalCurve(ImageMetric):
         self.infiller = infiller
         self.levels = {f"pixels_{round(100 * level)}": level for level in levels}
         self.pixels_per_step = pixels_per_step
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
         self.seed = seed
         self.counts = step_counts(classifier.size[0] * classifier.size[1], pixels_per_step)
         self.columns = (
@@ -144,7 +144,7 @@ class RemovalCurve(ImageMetric):
         )
         return ImageScore({"tied": tied_share(explanation.saliency)}, curve)
 
-    def finish(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
+    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
         """See `ImageMetric.finish`; pixels are read off the curves here."""
         finished = {}
         for image_id, record in sorted(records.items()):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
-from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.masks.regions import area_share, clean, relative_boxes, tight_box
 from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
 from fido.metrics.functional.held_out import ALPHAS, HeldOutAlpha
@@ -66,7 +66,7 @@ class SaliencyMetric(ImageMetric):
             "explained" takes the class that was explained.
         floor: See `saliency_metric`.
         interpolation: "bicubic" or "bilinear", for stretching the crop.
-        max_batch: Crops that go through the classifier at once; see `Batches`.
+        rows_per_pass: Crops that go through the classifier at once; see `Batches`.
         seed: Of the held-out split.
 
     Raises:
@@ -77,7 +77,7 @@ class SaliencyMetric(ImageMetric):
 
     higher_is_better = False
     subject = "explanation"
-    calibration = CALIBRATION
+    reference_rows = REFERENCE_ROWS
     recorded = ("sm", "probability", "area")
     columns = (
         Column("sm", "SM (nats)", "lower"),
@@ -94,7 +94,7 @@ class SaliencyMetric(ImageMetric):
         target: Literal["label", "explained"] = "label",
         floor: float = 0.05,
         interpolation: Literal["bicubic", "bilinear"] = "bicubic",
-        max_batch: int | None = None,
+        rows_per_pass: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class SaliencyMetric(ImageMetric):
         self.target = target
         self.floor = floor
         self.interpolation = interpolation
-        self.batches = Batches(max_batch, classifier.device)
+        self.batches = Batches(rows_per_pass, classifier.device)
         self.curve = Curve(self.alpha.alphas, "alpha (share of the maximum)", "SM (nats)")
 
     def score(self, sample: Sample, explanation: Explanation) -> ImageScore:
@@ -147,7 +147,7 @@ class SaliencyMetric(ImageMetric):
 
         return torch.cat(list(self.batches(len(boxes), look)))
 
-    def finish(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
+    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
         """See `ImageMetric.finish`; alpha is chosen here."""
         at_best = self.alpha.at_best(_curves(records))
         return {
@@ -158,9 +158,9 @@ class SaliencyMetric(ImageMetric):
             for image_id in sorted(records)
         }
 
-    def facts(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
         """The chosen alpha and the number of images it was chosen on."""
-        return self.alpha.facts(_curves(records))
+        return self.alpha.set_values(_curves(records))
 
     def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
         """(alphas,) mean saliency metric at every alpha over all images with a class."""

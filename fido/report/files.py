@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fido.evaluation.bootstrap import Bootstrap
-from fido.evaluation.evaluation import Evaluation, Records
+from fido.evaluation.evaluation import Evaluation, ScoresByRow
 from fido.evaluation.summary import MetricSummary, summarise
 from fido.report.explanation_figure import save_figure
 from fido.report.metric_figure import metric_figure
@@ -18,7 +18,7 @@ from fido.runtime.files import write_json, write_text
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
+class EvaluationResult:
     """The results of an evaluation; its files are on disk.
 
     Attributes:
@@ -54,10 +54,10 @@ class Evaluated:
 def write_evaluation(
     folder: Path,
     evaluation: Evaluation,
-    records: Records,
+    records: ScoresByRow,
     baseline: str | None = None,
     bootstrap: Bootstrap | None = None,
-) -> Evaluated:
+) -> EvaluationResult:
     """Write `scores.csv`, `summary.json`, `tables.md`, `tables/*.tex`, `figures/*.png`, `curves/`.
 
     Args:
@@ -87,7 +87,7 @@ def write_evaluation(
         figure = metric_figure(summary, bootstrap.level)
         figures[summary.name] = folder / "figures" / f"{summary.name}.png"
         save_figure(figure, figures[summary.name], dpi=130)
-    evaluated = Evaluated(folder, summaries, counts, figures)
+    evaluated = EvaluationResult(folder, summaries, counts, figures)
     write_json(folder / "summary.json", evaluated.plain())
     return evaluated
 

@@ -9,14 +9,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fido.evaluation.infills import Fills
+from fido.evaluation.infills import Infills
 from fido.report.explanation_figure import INK
 
 HOLE = 1.0
 """Grey level of dropped pixels in the picture of the mask."""
 
 
-def fills_figure(rows: Sequence[Fills], title: str) -> Figure:
+def fills_figure(rows: Sequence[Infills], title: str) -> Figure:
     """A row an image: the photo, what is kept of it, and each infiller's; p(label) below.
 
     Args:

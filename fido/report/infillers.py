@@ -10,10 +10,10 @@ import torch
 from fido.classifiers.base import Classifier
 from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.infills import fill_images, seconds_per_fill, seconds_per_gradient
-from fido.masks.distributions import MaskLaw, Pixels, draw_masks
+from fido.masks.distributions import MaskDistribution, Pixels, draw_masks
 from fido.records import Sample
 from fido.report.explanation_figure import save_figure
-from fido.report.files import Evaluated
+from fido.report.files import EvaluationResult
 from fido.report.infill_figure import fills_figure
 from fido.report.law_tables import law_tables, seconds_table
 from fido.runtime.files import write_text
@@ -22,9 +22,9 @@ from fido.runtime.files import write_text
 def write_infillers(
     folder: Path,
     evaluation: Evaluation,
-    evaluated: Evaluated,
+    evaluated: EvaluationResult,
     classifier: Classifier,
-    laws: Mapping[str, MaskLaw],
+    laws: Mapping[str, MaskDistribution],
     ids: Sequence[str] | None = None,
     images: int = 6,
     rows: int = 8,
@@ -50,7 +50,7 @@ def write_infillers(
         ValueError: If no image can be read.
     """
     samples = _chosen(evaluation, ids, images)
-    infillers = evaluation.contenders.infillers
+    infillers = evaluation.compared.infillers
     image = samples[0].image.unsqueeze(0).to(classifier.device)
     keep = draw_masks({"timed": Pixels()}, samples[0], rows, seed)["timed"].to(image)
     seconds = {name: seconds_per_fill(one, image, keep) for name, one in infillers.items()}

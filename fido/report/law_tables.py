@@ -13,7 +13,7 @@ from fido.report.tables import interval
 def law_tables(summaries: Sequence[MetricSummary]) -> str:
     """Markdown: for every number with a direction, laws by infillers, the best mean in bold.
 
-    Numbers of the whole set (facts) that every law has follow, without interval.
+    Numbers of the whole set (set_values) that every law has follow, without interval.
 
     Args:
         summaries: Of metrics whose groups of columns are laws; others are left out.
@@ -66,9 +66,9 @@ def _best(estimates: Mapping[str, Estimate], column: Column) -> str | None:
 
 def _fact_tables(summary: MetricSummary) -> list[str]:
     groups = dict.fromkeys(column.group for column in summary.columns if column.group)
-    facts = {name: row.facts for name, row in summary.rows.items()}
+    set_values = {name: row.set_values for name, row in summary.rows.items()}
     kinds = dict.fromkeys(
-        key.split("/")[1] for each in facts.values() for key in each if "/" in key
+        key.split("/")[1] for each in set_values.values() for key in each if "/" in key
     )
     tables = []
     for kind in kinds:
@@ -76,12 +76,12 @@ def _fact_tables(summary: MetricSummary) -> list[str]:
             continue
         lines = []
         for group in groups:
-            found = [each.get(f"{group}/{kind}") for each in facts.values()]
-            counts = {int(e[f"{group}/n"]) for e in facts.values() if f"{group}/n" in e}
+            found = [each.get(f"{group}/{kind}") for each in set_values.values()]
+            counts = {int(e[f"{group}/n"]) for e in set_values.values() if f"{group}/n" in e}
             if any(value is not None for value in found):
                 cells = ["-" if value is None else f"{value:.4g}" for value in found]
                 lines.append([group, "/".join(map(str, sorted(counts))), *cells])
-        tables.append(_table(f"{kind} distance of the sets ↓", list(facts), lines))
+        tables.append(_table(f"{kind} distance of the sets ↓", list(set_values), lines))
     return tables
 
 

@@ -157,14 +157,14 @@ def _label(axes: Axes, x: str, y: str) -> None:
 def _colours(summary: MetricSummary) -> dict[str, object]:
     """A colour a row: greys for rows without an explainer, a palette for the others."""
     palette = colormaps["tab10" if len(summary.rows) <= 14 else "tab20"]
-    others = [name for name in summary.rows if name not in summary.metric.calibration]
+    others = [name for name in summary.rows if name not in summary.metric.reference_rows]
     colours: dict[str, object] = {n: palette(i % palette.N) for i, n in enumerate(others)}
     return {name: colours.get(name, "#777777") for name in summary.rows}
 
 
 def _style(summary: MetricSummary, name: str) -> object:
     """Rows without an explainer are told apart by their dashes."""
-    if name not in summary.metric.calibration:
+    if name not in summary.metric.reference_rows:
         return "-"
     dashes = [(0, (1, 1)), (0, (4, 2)), (0, (6, 1, 1, 1)), (0, (2, 2))]
-    return dashes[summary.metric.calibration.index(name) % len(dashes)]
+    return dashes[summary.metric.reference_rows.index(name) % len(dashes)]

@@ -117,13 +117,13 @@ def _difference(change: Estimate, column: Column, n: int) -> str:
 
 
 def _note(summary: MetricSummary, level: float) -> str:
-    facts = [
-        f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.facts.items())
+    set_values = [
+        f"{name}: " + ", ".join(f"{key} {value:.3g}" for key, value in row.set_values.items())
         for name, row in summary.rows.items()
-        if row.facts
+        if row.set_values
     ]
     note = f"Means over n images with bootstrap {level:.0%} intervals; differences are paired."
-    return " ".join([note, *(f"{fact}." for fact in facts)])
+    return " ".join([note, *(f"{fact}." for fact in set_values)])
 
 
 def _latex(text: str) -> str:

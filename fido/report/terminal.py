@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fido.evaluation.summary import MetricSummary
-from fido.report.files import Evaluated
+from fido.report.files import EvaluationResult
 from fido.report.tables import interval
 
 WIDTH = 140
@@ -34,7 +34,7 @@ class ScoreProgress:
             print(f"{done}/{total} images scored", flush=True)
 
 
-def print_scores(evaluated: Evaluated) -> None:
+def print_scores(evaluated: EvaluationResult) -> None:
     """Every metric's means with intervals, and where the files are."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False)
     for row, counts in evaluated.counts.items():

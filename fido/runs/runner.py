@@ -39,13 +39,13 @@ class Runner:
         explainer: The method.
         store: Where explanations go.
         target: Which class is explained; see `resolve_target`.
-        images_per_fit: Images that the explainer gets at once.
+        batch_size: Images that the explainer gets at once.
         seed: Of the infiller's random numbers when the region is edited.
         observers: Who is told of results.
         shard: Which share of the images this is; all by default.
 
     Raises:
-        ValueError: If `images_per_fit` is below 1.
+        ValueError: If `batch_size` is below 1.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class Runner:
         explainer: Explainer,
         store: ResultsStore,
         target: str | int = "predicted",
-        images_per_fit: int = 1,
+        batch_size: int = 1,
         seed: int = 0,
         observers: Sequence[Observer] = (),
         shard: Shard | None = None,
     ) -> None:
-        if images_per_fit < 1:
-            raise ValueError(f"images_per_fit must be 1 or more, got {images_per_fit}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.classifier = classifier
         self.infiller = infiller
         self.explainer = explainer
         self.store = store
         self.target = target
-        self.images_per_fit = images_per_fit
+        self.batch_size = batch_size
         self.seed = seed
         self.observers = observers
         self.shard = shard or Shard()
@@ -95,7 +95,7 @@ class Runner:
         finally:
             seconds = round(time.perf_counter() - started, 3)
             selected = {entry.id for entry in entries}
-            for rows in self.store.settled_rows(selected):
+            for rows in self.store.rows_until_stable(selected):
                 whole = {
                     **summary(rows),
                     "missing": len(selected.difference(str(row["id"]) for row in rows)),
@@ -106,14 +106,14 @@ class Runner:
         return whole
 
     def _batches(self, source: PhotoSource, entries: Sequence[Entry]) -> Iterator[list[Sample]]:
-        """Samples with their targets set, `images_per_fit` at a time."""
+        """Samples with their targets set, `batch_size` at a time."""
         batch: list[Sample] = []
         for entry in entries:
             # Asked again: shards of another number, started meanwhile, share images with this one.
             sample = None if entry.id in self.store else self._sample(source, entry)
             if sample is not None:
                 batch.append(sample)
-            if len(batch) == self.images_per_fit:
+            if len(batch) == self.batch_size:
                 yield batch
                 batch = []
         if batch:

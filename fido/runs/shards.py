@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-WHO_WORKS = ("num_shards=", "shard=", "compute=", "compute.")
+EXECUTION_KEYS = ("num_shards=", "shard=", "executor=", "executor.")
 """How overrides begin that say who does the work and change nothing in what is made."""
 
 

@@ -151,7 +151,7 @@ class ResultsStore:
                     rows.append(json.loads(path.read_text(encoding="utf-8")))
         return rows
 
-    def settled_rows(self, selected: Collection[str]) -> Iterator[list[Row]]:
+    def rows_until_stable(self, selected: Collection[str]) -> Iterator[list[Row]]:
         """All rows, for files that are made of all of them: write those for every list that comes.
 
         Of processes that end together, one that has read fewer rows may write last. So another

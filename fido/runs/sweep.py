@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-untyped]
 
-from fido.runs.shards import WHO_WORKS
+from fido.runs.shards import EXECUTION_KEYS
 from fido.runs.store import ResultsStore
 
-NO_NAME = (*WHO_WORKS, "experiment=", "data.limit=")
+UNNAMED_KEYS = (*EXECUTION_KEYS, "experiment=", "data.limit=")
 """Overrides that tell no maps apart: experiments share a folder's maps, limits grow."""
 
 
@@ -127,8 +127,8 @@ def groups_of(
 
 
 def _short(differs: str) -> str:
-    """What a method is called needs no key: "method=sp_g" and "explainer=lime" are their values."""
-    words = (word.removeprefix("method=").removeprefix("explainer=") for word in differs.split())
+    """What a method is called needs no key: "preset=sp_g" and "explainer=lime" are their values."""
+    words = (word.removeprefix("preset=").removeprefix("explainer=") for word in differs.split())
     return " ".join(words)
 
 
@@ -155,9 +155,9 @@ def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
         if records and explanations.is_dir():
             text = (records[0] / "overrides.yaml").read_text(encoding="utf-8")
             given = map(str, yaml.safe_load(text))
-            overrides[explanations.parent] = [o for o in given if not o.startswith(WHO_WORKS)]
+            overrides[explanations.parent] = [o for o in given if not o.startswith(EXECUTION_KEYS)]
     telling = {
-        job: [override for override in given if not override.startswith(NO_NAME)]
+        job: [override for override in given if not override.startswith(UNNAMED_KEYS)]
         for job, given in overrides.items()
     }
     common = set.intersection(*map(set, telling.values())) if len(telling) > 1 else set()

@@ -14,28 +14,28 @@ log = logging.getLogger(__name__)
 
 
 class Batches:
-    """Cuts rows into pieces of at most `max_batch` and halves that number when memory runs out.
+    """Cuts rows into pieces of at most `rows_per_pass` and halves that number when memory runs out.
 
     What did not fit is done again in smaller pieces; the smaller number stays for later calls.
 
     Args:
-        max_batch: Rows in a piece to begin with; None is what suits the device: 64, but 8 on a CPU,
-            where a network is nearly twice as fast while its activations stay in the cache.
+        rows_per_pass: Rows in a piece to begin with; None is what suits the device: 64, but 8 on
+            a CPU, where a network is nearly twice as fast while its activations stay in the cache.
         device: Where the network is.
 
     Attributes:
         size: Rows in a piece now.
 
     Raises:
-        ValueError: If `max_batch` is below 1.
+        ValueError: If `rows_per_pass` is below 1.
     """
 
-    def __init__(self, max_batch: int | None, device: torch.device) -> None:
-        if max_batch is None:
-            max_batch = 8 if device.type == "cpu" else 64
-        if max_batch < 1:
-            raise ValueError(f"explainer.max_batch must be 1 or more, got {max_batch}")
-        self.size = max_batch
+    def __init__(self, rows_per_pass: int | None, device: torch.device) -> None:
+        if rows_per_pass is None:
+            rows_per_pass = 8 if device.type == "cpu" else 64
+        if rows_per_pass < 1:
+            raise ValueError(f"explainer.rows_per_pass must be 1 or more, got {rows_per_pass}")
+        self.size = rows_per_pass
 
     def __call__(
         self, items: int, work: Callable[[int, int], T], rows_each: int = 1
@@ -59,7 +59,7 @@ class Batches:
                 if stop - start == 1 or not _out_of_memory(error):
                     raise
                 self.size = (stop - start) // 2 * rows_each
-                log.warning("out of memory; going on with max_batch=%d", self.size)
+                log.warning("out of memory; going on with rows_per_pass=%d", self.size)
                 continue  # leaving `except` first: its traceback keeps the memory alive
             yield result
             start = stop

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fido.infillers.resolution import fill_at, resize_kept
+from fido.infillers.resolution import infill_at_resolution, resize_kept
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.runtime.noise import image_seed
 from fido.training.infiller import InfillerTraining
@@ -130,7 +130,7 @@ class VaeTraining(InfillerTraining):
     def fill(self, image: Tensor, keep: Tensor) -> Tensor:
         """(n, 3, h, w) predictive mean of the averaged weights, at the images' resolution."""
         resolution = min(image.shape[-2:]) // self.shrink
-        return fill_at(self.ema, image, keep, resolution, multiple=self.network.stride)
+        return infill_at_resolution(self.ema, image, keep, resolution, multiple=self.network.stride)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the average of the weights; statistics of normalisation layers are copied."""

@@ -6,7 +6,7 @@ from noise_images import noise, save
 from omegaconf import OmegaConf
 from PIL import Image
 
-from fido.app.callbacks import check_returns, draw_contact_sheet, returned
+from fido.app.callbacks import check_optimized_metric, draw_contact_sheet, optimized_values
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import sweep_stores
 
@@ -40,39 +40,39 @@ def test_only_the_maps_that_are_drawn_are_read(tmp_path, monkeypatch):
 
 def test_a_job_returns_what_a_search_asks_for():
     summary = {"mean": {"p_kept": 0.9, "area": 0.25, "p_removed": None}}
-    assert returned(summary, "p_kept") == 0.9
-    assert returned(summary, ["area", "p_removed"]) == [0.25, None]
-    assert returned({"mean": {}}, "area") is None
-    check_returns(["area", "p_kept"])
-    assert returned(summary, ["area"]) == 0.25
+    assert optimized_values(summary, "p_kept") == 0.9
+    assert optimized_values(summary, ["area", "p_removed"]) == [0.25, None]
+    assert optimized_values({"mean": {}}, "area") is None
+    check_optimized_metric(["area", "p_kept"])
+    assert optimized_values(summary, ["area"]) == 0.25
     for wrong in ("p_keep", ["area", "size"], [], None):
         with pytest.raises(ValueError, match="p_original, p_kept, p_removed, area"):
-            check_returns(wrong)
+            check_optimized_metric(wrong)
 
 
 def test_experiments_that_share_maps_do_not_name_them(tmp_path):
     for store in jobs(
         tmp_path,
-        a=["experiment=fido_fig8", "method=fido_ca"],
-        b=["experiment=fido_table1", "method=realtime"],
+        a=["experiment=fido_fig8", "preset=fido_ca"],
+        b=["experiment=fido_table1", "preset=realtime"],
     ):
         save(store, 0, torch.rand(1, 48, 64))
-    assert list(sweep_stores(tmp_path)) == ["method=fido_ca", "method=realtime"]
+    assert list(sweep_stores(tmp_path)) == ["preset=fido_ca", "preset=realtime"]
 
 
 def test_no_run_is_lost_for_its_name(tmp_path):
     for sweep, limit in (("one", 9), ("other", 5)):
-        lime, ca = ["method=lime", f"data.limit={limit}"], ["method=ca", f"data.limit={limit}"]
+        lime, ca = ["preset=lime", f"data.limit={limit}"], ["preset=ca", f"data.limit={limit}"]
         for store in jobs(tmp_path / sweep, a=lime, b=ca):
             save(store, 0, torch.rand(1, 48, 64))
-    list(jobs(tmp_path / "one" / "more", a=["method=ca", "data.limit=9"]))
+    list(jobs(tmp_path / "one" / "more", a=["preset=ca", "data.limit=9"]))
     names = {
         name: str(s.folder.relative_to(tmp_path)) for name, s in sweep_stores(tmp_path).items()
     }
     assert names == {
-        "method=lime data.limit=9": "one/a",
-        "method=lime data.limit=5": "other/a",
-        "method=ca data.limit=5": "other/b",
-        "method=ca data.limit=9 (one/b)": "one/b",
-        "method=ca data.limit=9 (one/more/a)": "one/more/a",
+        "preset=lime data.limit=9": "one/a",
+        "preset=lime data.limit=5": "other/a",
+        "preset=ca data.limit=5": "other/b",
+        "preset=ca data.limit=9 (one/b)": "one/b",
+        "preset=ca data.limit=9 (one/more/a)": "one/more/a",
     }

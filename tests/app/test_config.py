@@ -48,7 +48,7 @@ def every(*groups):
 
 @pytest.mark.parametrize(
     ("group", "leaf"),
-    every("classifier", "infiller", "objective", "explainer", "data", "logger", "compute"),
+    every("classifier", "infiller", "objective", "explainer", "data", "logger", "executor"),
 )
 def test_every_leaf_composes_and_builds(group, leaf, monkeypatch, tmp_path):
     name = f"{group}/{leaf}"
@@ -118,7 +118,7 @@ def test_every_sweep_names_parameters_that_exist(sweep):
 @pytest.mark.parametrize("experiment", ["generative_table3", "generative_table4"])
 def test_the_tables_with_scenes_take_places365(experiment):
     config = explain_config(
-        f"experiment={experiment}", "data=places365", "classifier=places365_resnet50", "method=sp"
+        f"experiment={experiment}", "data=places365", "classifier=places365_resnet50", "preset=sp"
     )
     assert config.data._target_.endswith("Places365Validation")
     assert (config.data.resize, config.data.only_correct) == ("squash_crop", True)
@@ -127,7 +127,7 @@ def test_the_tables_with_scenes_take_places365(experiment):
 
 def test_runs_are_compared_by_what_their_explainer_uses():
     choices = {"infiller": "blur", "objective": "ssr"}
-    bbmp = logged_settings(explain_config("method=bbmp_blur"), {**choices, "explainer": "bbmp"})
+    bbmp = logged_settings(explain_config("preset=bbmp_blur"), {**choices, "explainer": "bbmp"})
     assert bbmp["objective"]["sparsity"] != bbmp["explainer"]["objective"]["sparsity"]
     assert bbmp["axis/sparsity"] == bbmp["explainer"]["objective"]["sparsity"]
     rise = logged_settings(explain_config("explainer=rise"), {**choices, "explainer": "rise"})
@@ -140,9 +140,9 @@ def test_experiment_paper_pins_every_published_number():
         "grid": 56,
         "temperature": 0.1,
         "initial_keep_prob": 0.5,
-        "draw": "pixel",
+        "unit": "pixel",
         "upsample": "probability",
-        "map": "logit",
+        "final_map": "logit",
         "align_corners": True,
     }
     assert (config.explainer.steps, config.explainer.samples) == (300, 8)
@@ -151,8 +151,8 @@ def test_experiment_paper_pins_every_published_number():
 
 
 def test_settings_leave_out_what_does_not_change_a_map():
-    one = explain_config("data.limit=1", "logger=none", "images_per_fit=1")
-    other = explain_config("data.limit=5", "logger=csv", "images_per_fit=4")
+    one = explain_config("data.limit=1", "logger=none", "batch_size=1")
+    other = explain_config("data.limit=5", "logger=csv", "batch_size=4")
     assert settings_of(one) == settings_of(other)
     assert settings_of(one) != settings_of(explain_config("mask.grid=7"))
     assert settings_of(one) != settings_of(explain_config("data.resize=squash"))

@@ -92,10 +92,15 @@ def test_wrong_command_lines_end_with_one_line(tmp_path):
     assert other.returncode == 1
     assert "explains another classifier" in other.stderr
     unknown = run(
-        "evaluate.py", tmp_path, "store=good", METRICS, "logger=none", "evaluation.baseline=better"
+        "evaluate.py",
+        tmp_path,
+        "store=good",
+        METRICS,
+        "logger=none",
+        "evaluation.compare_to=better",
     )
     assert unknown.returncode == 1
-    assert "evaluation.baseline=better is no row; there are Full, Center" in unknown.stderr
+    assert "evaluation.compare_to=better is no row; there are Full, Center" in unknown.stderr
 
 
 def test_a_sweep_with_metrics_leaves_its_table(tmp_path):
@@ -198,7 +203,7 @@ def test_sweeps_are_groups_named_by_what_differs(tmp_path):
             hydra_run(
                 tmp_path / "sweep" / f"{method}-{patch}",
                 box_region().float(),
-                overrides=[f"method={method}", f"explainer.patch={patch}", "data=boxes"],
+                overrides=[f"preset={method}", f"explainer.patch={patch}", "data=boxes"],
             )
     stores, sweeps = named_stores([str(tmp_path / "sweep")])
     assert set(stores) == {

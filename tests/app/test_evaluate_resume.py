@@ -11,7 +11,7 @@ import torch
 from analytic import share_classifier
 from noise_images import BLACK, BOX, SIZE, counted, evaluation, metrics, noise, save, two_stores
 
-from fido.evaluation.evaluation import Contenders, Evaluation
+from fido.evaluation.evaluation import ComparedRows, Evaluation
 from fido.evaluation.samples import StoredSamples
 from fido.infillers.random import RandomInfiller
 from fido.metrics.deletion import Deletion
@@ -37,13 +37,13 @@ def test_what_is_on_disk_is_not_computed_again(stores, tmp_path):
     for name, metric in metrics().items():
         for row in first[name]:
             assert list(again[name][row]) == list(first[name][row])
-            for image_id, values in metric.finish(first[name][row]).items():
-                assert metric.finish(again[name][row])[image_id] == pytest.approx(
+            for image_id, values in metric.finalize(first[name][row]).items():
+                assert metric.finalize(again[name][row])[image_id] == pytest.approx(
                     values, abs=0, nan_ok=True
                 )
         assert (
-            metric.finish(elsewhere[name]["good"]).keys()
-            == metric.finish(first[name]["good"]).keys()
+            metric.finalize(elsewhere[name]["good"]).keys()
+            == metric.finalize(first[name]["good"]).keys()
         )
 
 
@@ -61,7 +61,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(stores, tmp_path):
     assert broken.network.rows + resumed.network.rows == whole.network.rows
     for name, metric in metrics().items():
         for row in expected[name]:
-            one, other = metric.finish(records[name][row]), metric.finish(expected[name][row])
+            one, other = metric.finalize(records[name][row]), metric.finalize(expected[name][row])
             assert list(one) == list(other)
             for image_id in one:
                 assert one[image_id] == pytest.approx(other[image_id], abs=0, nan_ok=True)
@@ -131,7 +131,7 @@ def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path, monkeyp
             which,
             {"deletion": settings or {}},
             StoredSamples(stores),
-            Contenders(stores),
+            ComparedRows(stores),
             tmp_path / "out",
         )
         return one.run()["deletion"]["good"]["img01"].values["auc"]

@@ -87,10 +87,10 @@ def test_shards_can_be_the_jobs_of_a_sweep(tmp_path, photos):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"num_shards": 0}, "compute.num_shards must be a whole number from 1, or null; got 0"),
-        ({"max_retries": -2}, "compute.max_retries must be a whole number from -1, got -2"),
-        ({"cpus": 0}, "compute.cpus must be above 0, got 0"),
-        ({"gpus": -1}, "compute.gpus must be 0 or more, got -1"),
+        ({"num_shards": 0}, "executor.num_shards must be a whole number from 1, or null; got 0"),
+        ({"max_retries": -2}, "executor.max_retries must be a whole number from -1, got -2"),
+        ({"cpus": 0}, "executor.cpus must be above 0, got 0"),
+        ({"gpus": -1}, "executor.gpus must be 0 or more, got -1"),
     ],
 )
 def test_wrong_numbers_are_named(arguments, words):
@@ -100,17 +100,17 @@ def test_wrong_numbers_are_named(arguments, words):
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
-    config = explain_config(f"output_dir={tmp_path}", "compute=ray")
+    config = explain_config(f"output_dir={tmp_path}", "executor=ray")
     with pytest.raises(ImportError, match=r"pip install -e '\.\[ray\]'"):
         Ray()(config, {})
-    with pytest.raises(ValueError, match="compute=ray splits the images itself"):
+    with pytest.raises(ValueError, match="executor=ray splits the images itself"):
         Ray()(explain_config(f"output_dir={tmp_path}", "num_shards=2"), {})
 
 
 def test_nobody_at_an_address_is_said_at_once(tmp_path):
     pytest.importorskip("ray", reason="needs the extra `ray`")
     config = explain_config(f"output_dir={tmp_path}")
-    with pytest.raises(ConnectionError, match=r"compute.address=127.0.0.1:1 .*ray start --head"):
+    with pytest.raises(ConnectionError, match=r"executor.address=127.0.0.1:1 .*ray start --head"):
         Ray("127.0.0.1:1")(config, {})
 
 
@@ -119,7 +119,7 @@ def test_ray_restarts_a_dead_worker_and_leaves_the_files_of_one_process(tmp_path
     line = [*photos, "explainer.steps=150", "logger=none"]
     # Ray keeps its token below HOME.
     process = subprocess.Popen(
-        command(*line, "compute=ray", "compute.num_shards=2", "hydra.run.dir=run"),
+        command(*line, "executor=ray", "executor.num_shards=2", "hydra.run.dir=run"),
         cwd=tmp_path,
         env={**environment(), "HOME": str(tmp_path)},
         stdout=subprocess.PIPE,

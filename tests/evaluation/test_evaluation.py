@@ -23,14 +23,14 @@ from noise_images import (
 )
 
 from fido.evaluation.bootstrap import Bootstrap, Estimate
-from fido.evaluation.evaluation import ScoreAsItGoes
+from fido.evaluation.evaluation import ScoringObserver
 from fido.evaluation.summary import summarise
 from fido.infillers.mean import MeanInfiller
-from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.masks.distributions import Pixels
 from fido.metrics.infill_probability import InfillProbability
+from fido.metrics.model_randomization import ModelRandomization
 from fido.metrics.outside_box import OutsideBox
-from fido.metrics.sanity import Sanity
 from fido.metrics.sensitivity import Sensitivity
 from fido.report.files import write_evaluation
 from fido.report.tables import interval, latex_table, markdown_table
@@ -60,7 +60,7 @@ def test_every_file_is_written_and_adds_up(stores, tmp_path):
         "noise": {"explained": 8, "failed": 2},
     }
     table = summary["metrics"]["localization"]["rows"]
-    assert list(table) == [*CALIBRATION, "good", "noise"]
+    assert list(table) == [*REFERENCE_ROWS, "good", "noise"]
     assert table["good"]["images"] == 10
     assert table["good"]["mean"]["wsl_error"] == {"n": 7, "mean": 0.0, "low": 0.0, "high": 0.0}
     assert table["Ground-truth box"]["mean"]["wsl_error"]["mean"] == 0
@@ -91,11 +91,11 @@ def test_full_row_is_that_of_a_map_of_ones(stores, tmp_path):
     for name in ("localization", "outside_box", "saliency_metric"):
         metric = metrics()[name]
         assert (
-            metric.finish(records[name]["Full"]).keys()
-            == metric.finish(records[name]["ones"]).keys()
+            metric.finalize(records[name]["Full"]).keys()
+            == metric.finalize(records[name]["ones"]).keys()
         )
-        for image_id, values in metric.finish(records[name]["Full"]).items():
-            theirs = metric.finish(records[name]["ones"])[image_id]
+        for image_id, values in metric.finalize(records[name]["Full"]).items():
+            theirs = metric.finalize(records[name]["ones"])[image_id]
             assert values == pytest.approx(theirs, nan_ok=True), name
 
 
@@ -164,7 +164,7 @@ def test_maps_of_groups_are_compared(stores, tmp_path):
         seeds[f"seed={seed}"] = store = ResultsStore(tmp_path / f"seed{seed}")
         for i in range(4):
             save(store, i, box_map(BOX, SIZE) + 0.5 * noise(i, seed))
-    which = {"sensitivity": Sensitivity(), "sanity": Sanity()}
+    which = {"sensitivity": Sensitivity(), "model_randomization": ModelRandomization()}
     groups = {"stable": ["good", "good again"], "seeds": list(seeds)}
     every = {**stores, "good again": stores["good"], **seeds}
     records = evaluation(every, tmp_path / "out", which, groups=groups).run()
@@ -173,8 +173,8 @@ def test_maps_of_groups_are_compared(stores, tmp_path):
     assert all(s.values["ssim"] == pytest.approx(1) for s in stable.values())
     assert list(records["sensitivity"]["seeds"]) == ["img00", "img01", "img02", "img03"]
     assert 0 < records["sensitivity"]["seeds"]["img00"].values["spearman"] < 0.9
-    assert list(records["sanity"]) == ["good again", "seed=1", "seed=2"]
-    assert len(records["sanity"]["seed=2"]) == 4
+    assert list(records["model_randomization"]) == ["good again", "seed=1", "seed=2"]
+    assert len(records["model_randomization"]["seed=2"]) == 4
 
 
 def test_maps_that_some_run_lacks_are_counted(stores, tmp_path):
@@ -187,7 +187,7 @@ def test_maps_that_some_run_lacks_are_counted(stores, tmp_path):
 def test_scoring_as_it_goes_leaves_nothing_to_do(stores, tmp_path):
     classifier = counted()
     store = {"good": stores["good"]}
-    observer = ScoreAsItGoes(evaluation(store, tmp_path / "run", metrics(classifier)))
+    observer = ScoringObserver(evaluation(store, tmp_path / "run", metrics(classifier)))
 
     class Result:
         def __init__(self, image_id):

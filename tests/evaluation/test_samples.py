@@ -8,9 +8,9 @@ from analytic import explanation, share_classifier
 from noise_images import BLACK, BOX, SIZE, evaluation, metrics, noise, sample, two_stores
 
 from fido.data.base import Entry
-from fido.evaluation.evaluation import Contenders, Evaluation
+from fido.evaluation.evaluation import ComparedRows, Evaluation
 from fido.evaluation.samples import PhotoSamples, StoredSamples
-from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.metrics.deletion import Deletion
 from fido.metrics.outside_box import OutsideBox
 from fido.records import Sample
@@ -53,7 +53,7 @@ def test_other_explained_classes_and_misclassified_images_are_counted(stores, tm
 def test_only_common_images_make_means_of_the_same_images(stores, tmp_path):
     samples = StoredSamples(stores, common=True)
     one = Evaluation(
-        {"outside_box": OutsideBox()}, {}, samples, Contenders(stores), tmp_path / "out"
+        {"outside_box": OutsideBox()}, {}, samples, ComparedRows(stores), tmp_path / "out"
     )
     records = one.run()["outside_box"]
     assert list(records["good"]) == list(records["noise"]) == [f"img{i:02d}" for i in range(8)]
@@ -126,13 +126,13 @@ def test_photos_without_a_label_are_scored_for_the_predicted_class(tmp_path):
     samples = PhotoSamples(Photos(), share_classifier(BOX, SIZE))
     assert samples.load("img01").target in (0, 1)
     assert samples.load("img01").label is None
-    rows = Contenders(calibration=CALIBRATION)
+    rows = ComparedRows(reference_rows=REFERENCE_ROWS)
     records = Evaluation(metrics(), {}, samples, rows, tmp_path / "out").run()
     assert 0 < records["deletion"]["Random map"]["img01"].values["auc"] < 1
     assert math.isnan(records["saliency_metric"]["Full"]["img01"].values["sm"])
 
 
-def test_calibration_rows_are_scored_anew_for_another_class(tmp_path):
+def test_reference_rows_are_scored_anew_for_another_class(tmp_path):
     def random_map(target):
         store, one = ResultsStore(tmp_path / f"class{target}"), sample(1)
         row = {"id": one.id, "status": "explained", "label": one.label, "target": target}

@@ -8,7 +8,7 @@ from fido.infillers.base import Infiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.masks.objectives import SDR, SSR
-from fido.masks.point import PointMask, kept_whole
+from fido.masks.point import PointMask, binarize_full
 
 
 class Watched(MeanInfiller):
@@ -80,13 +80,13 @@ def test_only_untouched_pixels_are_shown_to_the_infiller():
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_an_upsampled_mask_of_ones_counts_as_kept(size, align_corners):
     mask = PointMask(1, size, (10, 12), align_corners=align_corners)
-    assert bool((kept_whole(mask.keep_prob()) == 1).all())
+    assert bool((binarize_full(mask.keep_prob()) == 1).all())
     mask.keep.data[0, 0, 3, 3] = 0.999
-    assert bool((kept_whole(mask.keep_prob()) == 0).any())
+    assert bool((binarize_full(mask.keep_prob()) == 0).any())
 
 
 def test_a_map_does_not_depend_on_its_batch():
-    bbmp = explainer(SSR(0.02), RandomInfiller(), steps=15, max_batch=2)
+    bbmp = explainer(SSR(0.02), RandomInfiller(), steps=15, rows_per_pass=2)
     others = [(4, 4, 12, 12), (30, 20, 44, 36)]
     batch = [planted_sample(), *(planted_sample(box=b, image_id=str(b)) for b in others)]
     (alone,) = bbmp.explain(batch[:1])

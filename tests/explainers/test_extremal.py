@@ -2,7 +2,7 @@ import pytest
 import torch
 from planted import box_region, iou, planted_classifier, planted_sample
 
-from fido.explainers.extremal import Extremal
+from fido.explainers.extremal import ExtremalPerturbation
 from fido.infillers.blur_pyramid import BlurPyramid
 from fido.infillers.filters import gaussian_kernel, separable_filter
 from fido.infillers.mean import MeanInfiller
@@ -20,14 +20,14 @@ def explainer(infiller=None, **settings):
         "steps": 120,
         "weight": 100.0,
         "growth": 1.01,
-        "step": 4,
+        "cell_size": 4,
         "sigma": 6.0,
         "margin": 0,
         "max_sigma": 8.0,
         "flip": False,
         **settings,
     }
-    return Extremal(planted_classifier(), infiller or MeanInfiller(GREY), **settings)
+    return ExtremalPerturbation(planted_classifier(), infiller or MeanInfiller(GREY), **settings)
 
 
 @pytest.mark.parametrize("variant", ["preserve", "delete", "dual"])
@@ -157,7 +157,7 @@ def test_blur_pyramid_goes_from_most_blurred_to_the_image():
 
 
 def test_a_map_does_not_depend_on_its_batch():
-    extremal = explainer(RandomInfiller(), steps=15, max_batch=2)
+    extremal = explainer(RandomInfiller(), steps=15, rows_per_pass=2)
     others = [planted_sample(box=b, image_id=str(b)) for b in ((4, 4, 12, 12), (30, 20, 44, 36))]
     batch = [planted_sample(), *others]
     (alone,) = extremal.explain(batch[:1])
@@ -193,4 +193,4 @@ def test_wrong_arguments_are_named(name, value):
 
 def test_cells_larger_than_the_image_are_refused():
     with pytest.raises(ValueError, match=r"step.*40"):
-        explainer(step=41).explain([planted_sample()])
+        explainer(cell_size=41).explain([planted_sample()])

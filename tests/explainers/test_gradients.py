@@ -68,7 +68,7 @@ def test_gradient_is_that_of_the_score_reduced_over_colours(score, of_logits):
 
 def test_smoothgrad_is_a_mean_of_gradients_at_noisy_images():
     classifier, sample = wrapped(Curved()), noisy_sample()
-    smooth = SmoothGrad(classifier, samples=5, noise=0.2, channels="sum", seed=4, max_batch=2)
+    smooth = SmoothGrad(classifier, samples=5, noise=0.2, channels="sum", seed=4, rows_per_pass=2)
     noise = ImageNoise(4, ["noisy"], "smoothgrad").normal(5, 3, 40, 48)
     sigma = 0.2 * (sample.image.max() - sample.image.min())
     by_hand = [
@@ -102,7 +102,7 @@ def test_smoothgrad_agrees_with_captums_noise_tunnel():
 @pytest.mark.parametrize("infiller", [MeanInfiller(), BlurInfiller(3.0), RandomInfiller()])
 def test_integrated_gradients_add_up_to_the_score(infiller):
     classifier, sample = wrapped(Curved()), noisy_sample()
-    explainer = IntegratedGradients(classifier, infiller, steps=60, max_batch=7)
+    explainer = IntegratedGradients(classifier, infiller, steps=60, rows_per_pass=7)
     (explanation,) = explainer.explain([sample])
     noise = ImageNoise(0, ["noisy"], "infill")
     baseline = infiller.infill(sample.image[None], torch.zeros(1, 1, 40, 48), noise)
@@ -114,7 +114,7 @@ def test_integrated_gradients_add_up_to_the_score(infiller):
 
 def test_occlusion_equals_a_loop_over_patches():
     classifier, sample = wrapped(Curved()), noisy_sample()
-    explainer = Occlusion(classifier, patch=9, stride=4, score="logit", max_batch=5)
+    explainer = Occlusion(classifier, patch=9, stride=4, score="logit", rows_per_pass=5)
     (explanation,) = explainer.explain([sample])
     score = classifier(sample.image[None])[0, 1]
     total, covered = torch.zeros(40, 48), torch.zeros(40, 48)
@@ -151,7 +151,7 @@ def test_occlusion_of_tiles_has_the_values_of_sliding_patch():
 def test_a_map_depends_neither_on_batches_nor_on_other_images(build):
     classifier = wrapped(Curved())
     (alone,) = build(classifier).explain([noisy_sample()])
-    _, among = build(classifier, max_batch=3).explain([noisy_sample("other"), noisy_sample()])
+    _, among = build(classifier, rows_per_pass=3).explain([noisy_sample("other"), noisy_sample()])
     torch.testing.assert_close(among.saliency, alone.saliency, rtol=1e-4, atol=1e-6)
     assert not alone.saliency.requires_grad
     assert alone.saliency.dtype == torch.float32
@@ -176,11 +176,11 @@ class Narrow(Curved):
 @pytest.mark.parametrize(
     "build",
     [
-        lambda c: Gradient(c, max_batch=8),
-        lambda c: SmoothGrad(c, samples=9, max_batch=8),
-        lambda c: IntegratedGradients(c, MeanInfiller(), steps=9, max_batch=8),
-        lambda c: Occlusion(c, patch=16, stride=8, max_batch=8),
-        lambda c: GradCam(c, max_batch=8),
+        lambda c: Gradient(c, rows_per_pass=8),
+        lambda c: SmoothGrad(c, samples=9, rows_per_pass=8),
+        lambda c: IntegratedGradients(c, MeanInfiller(), steps=9, rows_per_pass=8),
+        lambda c: Occlusion(c, patch=16, stride=8, rows_per_pass=8),
+        lambda c: GradCam(c, rows_per_pass=8),
     ],
 )
 def test_what_does_not_fit_is_done_again_in_smaller_pieces(build):

@@ -58,7 +58,7 @@ def test_planted_evidence_comes_first():
 def test_equals_a_loop_and_the_normal_equations(distance):
     """Ridge with an unpenalised intercept, solved in numpy from images made one by one."""
     sample, classifier = planted_sample(), planted_classifier(gain=8.0)
-    lime = explainer(kind=GivenSubsets, samples=40, alpha=0.3, distance=distance, max_batch=9)
+    lime = explainer(kind=GivenSubsets, samples=40, alpha=0.3, distance=distance, rows_per_pass=9)
     lime.segments = blocks()
     lime.present = Lime.subsets(lime, "planted", 30)
     assert bool((lime.present[0] == 1).all())
@@ -147,7 +147,7 @@ def test_superpixels_are_numbered_from_zero_without_gaps(lite0):
 def test_a_map_depends_neither_on_batches_nor_on_other_images():
     other = planted_sample(box=(30, 20, 44, 36), image_id="other")
     (alone,) = explainer(RandomInfiller(), samples=50).explain([planted_sample()])
-    _, among = explainer(RandomInfiller(), samples=50, max_batch=7).explain(
+    _, among = explainer(RandomInfiller(), samples=50, rows_per_pass=7).explain(
         [other, planted_sample()]
     )
     (reseeded,) = explainer(RandomInfiller(), samples=50, seed=1).explain([planted_sample()])

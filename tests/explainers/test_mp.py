@@ -104,7 +104,7 @@ def test_shifting_the_composite_moves_image_and_mask_together():
 
 
 def test_a_map_does_not_depend_on_its_batch():
-    mp = explainer(RandomInfiller(), steps=12, max_batch=2)
+    mp = explainer(RandomInfiller(), steps=12, rows_per_pass=2)
     others = [planted_sample(box=b, image_id=str(b)) for b in ((4, 4, 12, 12), (30, 20, 44, 36))]
     batch = [planted_sample(), *others]
     (alone,) = mp.explain(batch[:1])

@@ -140,7 +140,7 @@ def test_the_binary_map_is_what_was_dropped():
 
 
 def test_a_map_does_not_depend_on_its_batch_nor_on_when_others_finish():
-    mp2 = explainer(RandomInfiller(), max_batch=2)
+    mp2 = explainer(RandomInfiller(), rows_per_pass=2)
     easy = planted_sample(image_id="easy")
     easy.image[:, 12:28, 8:20] = 0.55
     batch = [planted_sample(), easy, planted_sample(image_id="third")]
@@ -165,7 +165,7 @@ def test_works_where_gradients_are_switched_off_and_hears_the_end():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("grid", 0), ("cells_each", 0), ("max_steps", 0), ("gradient", "cell"), ("map", "rank")],
+    [("grid", 0), ("cells_per_step", 0), ("max_steps", 0), ("gradient", "cell"), ("map", "rank")],
 )
 def test_wrong_arguments_are_named(name, value):
     with pytest.raises(ValueError, match=name):

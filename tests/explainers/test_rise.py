@@ -8,7 +8,7 @@ from fido.explainers.rise import Rise, upsampled
 from fido.infillers.local import LocalInfiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
-from fido.masks.concrete import hard_keep
+from fido.masks.concrete import binarize
 from fido.runtime.noise import ImageNoise
 
 GREY = (0.2, 0.2, 0.2)
@@ -39,12 +39,12 @@ def test_equals_a_loop_over_masks(infiller):
     masks = masks_by_hand(count, 6, 0.3, (40, 48), seed=5)
     expected = torch.zeros(40, 48)
     for mask in masks:
-        infill = infiller.infill(sample.image[None], hard_keep(mask)[None, None])[0]
+        infill = infiller.infill(sample.image[None], binarize(mask)[None, None])[0]
         image = mask * sample.image + (1 - mask) * infill
         expected += classifier(image[None]).softmax(1)[0, 1] * mask / (count * 0.3)
-    (explanation,) = explainer(infiller, masks=count, keep_prob=0.3, seed=5, max_batch=7).explain(
-        [sample]
-    )
+    (explanation,) = explainer(
+        infiller, masks=count, keep_prob=0.3, seed=5, rows_per_pass=7
+    ).explain([sample])
     torch.testing.assert_close(explanation.saliency[0], expected, rtol=1e-4, atol=1e-5)
     infills = 1 if isinstance(infiller, MeanInfiller) else count
     assert explanation.cost == {"forward": count, "backward": 0, "infill": infills}
@@ -80,7 +80,9 @@ def test_a_classifier_that_ignores_the_image_gives_an_even_map():
 def test_a_map_depends_neither_on_batches_nor_on_other_images():
     other = planted_sample(box=(30, 20, 44, 36), image_id="other")
     (alone,) = explainer(RandomInfiller(), masks=30).explain([planted_sample()])
-    _, among = explainer(RandomInfiller(), masks=30, max_batch=7).explain([other, planted_sample()])
+    _, among = explainer(RandomInfiller(), masks=30, rows_per_pass=7).explain(
+        [other, planted_sample()]
+    )
     (reseeded,) = explainer(RandomInfiller(), masks=30, seed=1).explain([planted_sample()])
     torch.testing.assert_close(among.saliency, alone.saliency, rtol=0, atol=1e-6)
     assert not torch.allclose(reseeded.saliency, alone.saliency, atol=1e-3)

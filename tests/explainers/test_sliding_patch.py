@@ -51,7 +51,7 @@ def test_every_patch_centre_holds_the_loss_of_its_patch():
     for infiller in (MeanInfiller(GREY), BlurInfiller(2.0)):
         fill = infiller.infill(sample.image[None], torch.zeros(1, 1, 40, 48))[0]
         drops = drops_one_by_one(sample, fill, 7, 3)
-        (tiled,) = explainer(infiller, stride=3, max_batch=13).explain([sample])
+        (tiled,) = explainer(infiller, stride=3, rows_per_pass=13).explain([sample])
         (mixed,) = explainer(AnyMask(infiller), stride=3).explain([sample])
         for explanation in (tiled, mixed):
             rows, columns = drops.shape
@@ -81,7 +81,7 @@ def test_values_are_bilinear_between_centres_and_constant_outside():
     saliency = explanation.saliency[0]
     torch.testing.assert_close(saliency[12, 14], (saliency[12, 12] + saliency[12, 16]) / 2)
     assert bool((saliency[:5, 20] == saliency[4, 20]).all())
-    (stretched,) = explainer(patch=9, stride=4, register="stretch").explain([planted_sample()])
+    (stretched,) = explainer(patch=9, stride=4, alignment="stretch").explain([planted_sample()])
     assert not torch.allclose(stretched.saliency, explanation.saliency, atol=1e-3)
 
 
@@ -133,7 +133,7 @@ def test_with_patches_side_by_side_our_centres_are_captums_pixels():
 def test_a_map_depends_neither_on_batches_nor_on_other_images():
     other = planted_sample(box=(30, 20, 44, 36), image_id="other")
     (alone,) = explainer(RandomInfiller(), stride=5, seed=3).explain([planted_sample()])
-    _, among = explainer(RandomInfiller(), stride=5, seed=3, max_batch=7).explain(
+    _, among = explainer(RandomInfiller(), stride=5, seed=3, rows_per_pass=7).explain(
         [other, planted_sample()]
     )
     (reseeded,) = explainer(RandomInfiller(), stride=5, seed=4).explain([planted_sample()])
@@ -143,7 +143,7 @@ def test_a_map_depends_neither_on_batches_nor_on_other_images():
 
 def test_progress_ends_at_the_number_of_patches():
     heard = []
-    explainer(progress=lambda *news: heard.append(news[1:3]), max_batch=50).explain(
+    explainer(progress=lambda *news: heard.append(news[1:3]), rows_per_pass=50).explain(
         [planted_sample()]
     )
     patches = 17 * 21
@@ -154,6 +154,6 @@ def test_progress_ends_at_the_number_of_patches():
 def test_wrong_numbers_are_named():
     with pytest.raises(ValueError, match=r"patch.*40 x 48"):
         explainer(patch=41).explain([planted_sample()])
-    for name, value in (("patch", 0), ("stride", 0), ("register", "left")):
+    for name, value in (("patch", 0), ("stride", 0), ("alignment", "left")):
         with pytest.raises(ValueError, match=name):
             explainer(**{name: value})

@@ -3,11 +3,11 @@
 import torch
 from analytic import box_map, explanation, share_classifier
 
-from fido.evaluation.evaluation import Contenders, Evaluation
+from fido.evaluation.evaluation import ComparedRows, Evaluation
 from fido.evaluation.samples import StoredSamples
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
-from fido.masks.baseline_maps import CALIBRATION
+from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.metrics.deletion import Deletion
 from fido.metrics.localization import Localization
 from fido.metrics.outside_box import OutsideBox
@@ -65,7 +65,7 @@ def metrics(classifier=None):
 def evaluation(stores, folder, which=None, **contenders):
     which = metrics() if which is None else which
     settings = {name: {"name": name} for name in which}
-    rows = Contenders(stores, calibration=CALIBRATION, **contenders)
+    rows = ComparedRows(stores, reference_rows=REFERENCE_ROWS, **contenders)
     return Evaluation(which, settings, StoredSamples(stores), rows, folder)
 
 

@@ -164,9 +164,9 @@ def test_everything_kept_is_the_image_bit_for_bit():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 71)])
-@pytest.mark.parametrize("max_batch", [1, 4, None])
-def test_rows_are_independent_and_any_size_is_taken(size, max_batch):
-    infiller = ContextualAttentionInfiller(None, SMALL, max_batch=max_batch)
+@pytest.mark.parametrize("rows_per_pass", [1, 4, None])
+def test_rows_are_independent_and_any_size_is_taken(size, rows_per_pass):
+    infiller = ContextualAttentionInfiller(None, SMALL, rows_per_pass=rows_per_pass)
     infiller.network = trained()
     image = torch.rand(2, 3, *size)
     keep = (torch.rand(6, 1, *size) < 0.5).float()

@@ -66,7 +66,7 @@ def test_rows_belong_to_their_images_whatever_the_chunks(infiller, weights):
     image, keep = photo(b=2, s=3)
     together = infiller.infill(image, keep)
     assert together.shape == (6, 3, 32, 32)
-    chunked = DeepFillInfiller(weights, release=None, resolution=None, max_batch=4)
+    chunked = DeepFillInfiller(weights, release=None, resolution=None, rows_per_pass=4)
     assert float((chunked.infill(image, keep) - together).abs().max()) < 1e-5
     for row in range(6):
         alone = infiller.infill(image[row // 3 : row // 3 + 1], keep[row : row + 1])
@@ -88,8 +88,8 @@ def test_fill_takes_part_in_a_gradient(infiller):
 def test_bad_arguments(weights):
     with pytest.raises(ValueError, match=r"infiller\.resolution must be a multiple of 8"):
         DeepFillInfiller(weights, release=None, resolution=100)
-    with pytest.raises(ValueError, match=r"infiller\.max_batch must be at least 1"):
-        DeepFillInfiller(weights, release=None, max_batch=0)
+    with pytest.raises(ValueError, match=r"infiller\.rows_per_pass must be at least 1"):
+        DeepFillInfiller(weights, release=None, rows_per_pass=0)
     with pytest.raises(ValueError, match="keep must be"):
         DeepFillInfiller(weights, release=None).infill(
             torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 16, 16)

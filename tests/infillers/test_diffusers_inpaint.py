@@ -75,7 +75,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def infiller(folder):
-    return DiffusersInfiller(str(folder), steps=2, resolution=32, max_batch=4)
+    return DiffusersInfiller(str(folder), steps=2, resolution=32, rows_per_pass=4)
 
 
 def photo():

@@ -44,10 +44,10 @@ def photo(h=16, w=24):
 
 
 @pytest.mark.parametrize(("h", "w"), [(16, 24), (13, 21)])
-@pytest.mark.parametrize("max_batch", [None, 4])
-def test_holes_are_painted_and_kept_pixels_seen(file, h, w, max_batch):
+@pytest.mark.parametrize("rows_per_pass", [None, 4])
+def test_holes_are_painted_and_kept_pixels_seen(file, h, w, rows_per_pass):
     image, keep = photo(h, w)
-    filled = LamaInfiller(file, max_batch=max_batch).infill(image, keep)
+    filled = LamaInfiller(file, rows_per_pass=rows_per_pass).infill(image, keep)
     assert filled.shape == (6, 3, h, w)
     assert float(filled.max()) <= 1
     red = torch.tensor([1.0, 1e-3, 1e-3]).view(1, 3, 1, 1)

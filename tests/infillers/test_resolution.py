@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fido.infillers.resolution import check_options, fill_at, resize_kept, working_size
+from fido.infillers.resolution import check_options, infill_at_resolution, resize_kept, working_size
 
 
 def half_kept(h, w, seed=0):
@@ -73,11 +73,11 @@ def test_another_multiple_and_chunks():
         seen.append(tuple(resized.shape))
         return resized
 
-    assert torch.equal(fill_at(same, image, keep, None, 2, multiple=16), image)
+    assert torch.equal(infill_at_resolution(same, image, keep, None, 2, multiple=16), image)
     assert seen == [(2, 3, 32, 48), (2, 3, 32, 48), (1, 3, 32, 48)]
     with pytest.raises(ValueError, match="multiple of 16 pixels"):
         check_options(24, None, multiple=16)
-    with pytest.raises(ValueError, match="max_batch must be at least 1"):
+    with pytest.raises(ValueError, match="rows_per_pass must be at least 1"):
         check_options(None, 0)
 
 
@@ -93,7 +93,7 @@ def test_fill_comes_back_in_place(size, resolution):
         seen.append((*resized.shape, *keep.shape[1:]))
         return resized
 
-    filled = fill_at(same, image, torch.ones(1, 1, *size), resolution)
+    filled = infill_at_resolution(same, image, torch.ones(1, 1, *size), resolution)
     h, w = working_size(size, resolution)
     assert seen == [(1, 3, h, w, 1, h, w)]
     assert filled.shape == image.shape

@@ -129,7 +129,7 @@ def test_sides_that_do_not_fit_are_named():
 
 @pytest.fixture(params=["mean", "sample"])
 def infiller(request):
-    return VaeInfiller(tiny("light"), weights=None, latent=request.param, max_batch=2)
+    return VaeInfiller(tiny("light"), weights=None, latent=request.param, rows_per_pass=2)
 
 
 @pytest.mark.parametrize("shrink", [2, 4])
@@ -184,7 +184,7 @@ def test_it_stays_in_evaluation_mode():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("latent", "mode"), ("shrink", 0.5), ("precision", "half"), ("max_batch", 0)],
+    [("latent", "mode"), ("shrink", 0.5), ("precision", "half"), ("rows_per_pass", 0)],
 )
 def test_bad_options_are_named(option, value):
     with pytest.raises(ValueError, match=rf"infiller\.{option}"):

@@ -43,7 +43,7 @@ def bbmp(classifier):
 
 def test_a_tensor_gives_maps_of_its_shape_in_order():
     x = images((8, 12, 20, 28), OTHER)
-    maps = attribution(images_per_fit=1).attribute(x, target=torch.tensor([1, 0]))
+    maps = attribution(batch_size=1).attribute(x, target=torch.tensor([1, 0]))
     assert maps.shape == x.shape
     assert maps.is_contiguous()
     assert torch.equal(maps[:, 0], maps[:, 2])

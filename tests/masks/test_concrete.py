@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fido.masks.concrete import ConcreteMask, composite, hard_keep
+from fido.masks.concrete import ConcreteMask, binarize, composite
 from fido.runtime.noise import ImageNoise
 
 
@@ -26,14 +26,14 @@ def test_composite_is_the_formula_and_its_gradient():
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 1.0])
-@pytest.mark.parametrize("draw", ["pixel", "cell"])
-def test_a_sample_exceeds_one_half_with_the_keep_probability(temperature, draw):
-    mask = ConcreteMask(1, (12, 12), grid=3, temperature=temperature, draw=draw)
+@pytest.mark.parametrize("unit", ["pixel", "cell"])
+def test_a_sample_exceeds_one_half_with_the_keep_probability(temperature, unit):
+    mask = ConcreteMask(1, (12, 12), grid=3, temperature=temperature, unit=unit)
     with torch.no_grad():
         mask.drop_logits.copy_(torch.linspace(-3, 3, 9).view(1, 1, 3, 3))
     noise = ImageNoise(0, ["a"], "mask")
-    share = hard_keep(mask.sample(20000, noise)).mean(0, keepdim=True)
-    if draw == "pixel":
+    share = binarize(mask.sample(20000, noise)).mean(0, keepdim=True)
+    if unit == "pixel":
         expected = mask.final_keep_prob()
     else:
         cells = torch.sigmoid(-mask.drop_logits)
@@ -86,7 +86,7 @@ def test_upsampling_logits_or_probabilities_are_two_different_maps():
     cells = torch.tensor([[4.0, -4.0], [-4.0, 4.0]])[None, None]
     maps = {}
     for name in ("probability", "logit"):
-        mask = ConcreteMask(1, (8, 8), grid=2, map=name, upsample=name)
+        mask = ConcreteMask(1, (8, 8), grid=2, final_map=name, upsample=name)
         with torch.no_grad():
             mask.drop_logits.copy_(cells)
         maps[name] = mask.final_keep_prob()
@@ -103,8 +103,8 @@ def test_upsampling_logits_or_probabilities_are_two_different_maps():
         ({"grid": 0}, "grid"),
         ({"temperature": 0}, "temperature"),
         ({"initial_keep_prob": 1}, "initial_keep_prob"),
-        ({"draw": "pixels"}, "pixel, cell"),
-        ({"map": "probs"}, "probability, logit"),
+        ({"unit": "pixels"}, "pixel, cell"),
+        ({"final_map": "probs"}, "probability, logit"),
     ],
 )
 def test_wrong_settings_are_named(settings, words):

@@ -70,7 +70,7 @@ def test_masks_of_a_store_are_drawn_from_its_probabilities(tmp_path):
 
 @pytest.mark.parametrize("map", ["probability", "logit"])
 def test_masks_of_a_store_are_the_cells_that_the_run_drew(tmp_path, map):
-    options = {"grid": [5, 4], "draw": "cell", "map": map, "align_corners": map == "logit"}
+    options = {"grid": [5, 4], "unit": "cell", "final_map": map, "align_corners": map == "logit"}
     settings = {"explainer": {"mask": options}}
     mask = ConcreteMask(1, SIZE, **{**options, "grid": (5, 4)})
     specks = torch.full((1, 1, 5, 4), 6.0)

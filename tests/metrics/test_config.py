@@ -35,7 +35,7 @@ def test_every_metric_builds_and_describes_itself(leaf):
     (metric,) = metrics.values()
     assert isinstance(metric, ImageMetric)
     assert list(metrics) == [leaf], "a leaf's package must be metrics.<its name>"
-    assert "max_batch" not in settings[leaf]
+    assert "rows_per_pass" not in settings[leaf]
     if "classifier" in cfg.metrics[leaf]:
         assert settings[leaf]["classifier"]["_target_"].startswith("fido.classifiers")
     names = [column.name for column in metric.columns]
@@ -66,7 +66,7 @@ def test_every_experiment_composes_for_the_script_that_it_names(experiment):
     if f"python evaluate.py experiment={experiment}" in text:
         cfg = config("evaluate", f"experiment={experiment}", "data=boxes", "data.root=x")
         build_metrics(cfg, share_classifier((0, 0, 64, 64), (224, 224)), torch.device("cpu"))
-        assert cfg.evaluation.baseline in ("input", *cfg.graded)
+        assert cfg.evaluation.compare_to in ("input", *cfg.infillers)
         return
     cfg = config("explain", f"experiment={experiment}", return_hydra_config=True)
     if experiment == "paper":
@@ -76,23 +76,23 @@ def test_every_experiment_composes_for_the_script_that_it_names(experiment):
     # Callbacks read it before Hydra has set the configuration that ${hydra:...} looks into.
     assert cfg.hydra.sweep.dir.startswith("outputs/")
     assert "score_sweep" in cfg.hydra.callbacks
-    for method in params.get("method", "").split(","):
-        assert not method or method in leaves("method"), method
+    for preset in params.get("preset", "").split(","):
+        assert not preset or preset in leaves("preset"), preset
     values = {name: str(listed).split(",") for name, listed in params.items()}
     for i in range(max(map(len, values.values()))):
         job = [f"{name}={listed[i % len(listed)]}" for name, listed in values.items()]
         assert config("explain", f"experiment={experiment}", *job).explainer._target_, job
-    across = cfg.evaluation.across
+    across = cfg.evaluation.group_by
     assert across is None or across in params
 
 
-@pytest.mark.parametrize("method", leaves("method"))
+@pytest.mark.parametrize("method", leaves("preset"))
 def test_every_method_is_an_explainer_with_its_infiller(method):
-    text = (CONF / "method" / f"{method}.yaml").read_text()
+    text = (CONF / "preset" / f"{method}.yaml").read_text()
     explainer = text.split("override /explainer: ")[1].split()[0]
     if explainer not in leaves("explainer"):
         pytest.skip(f"there is no explainer {explainer} yet")
-    cfg = config("explain", f"method={method}")
+    cfg = config("explain", f"preset={method}")
     assert cfg.explainer._target_
     if "_g" in method or method == "fido_ca":
         assert cfg.infiller._target_.endswith("ContextualAttentionInfiller")
@@ -104,9 +104,9 @@ def test_every_experiment_is_in_the_table_of_artefacts():
     assert not missing
     named = set(re.findall(r"experiment=(\w+)", table))
     assert named <= set(leaves("experiment"))
-    laws = set(re.findall(r"mask_laws@figures.laws=(\w+)", table))
+    laws = set(re.findall(r"mask_distributions@figures.laws=(\w+)", table))
     assert laws == {"generative_fig1", "object"}
     for law in laws:
-        cfg = config("evaluate_infillers", f"mask_laws@figures.laws={law}", "data.root=x")
+        cfg = config("evaluate_infillers", f"mask_distributions@figures.laws={law}", "data.root=x")
         for node in cfg.figures.laws.values():
             assert isinstance(build(node).draw(planted_sample(), 1, torch.Generator()), Tensor)

@@ -126,7 +126,7 @@ def test_random_orders_have_an_area_of_one_half_on_average():
 def test_scores_do_not_depend_on_the_batch(infiller):
     classifier = share_classifier(BOX, SIZE)
     scores = [
-        Deletion(classifier, infiller, 100, max_batch=size).score(
+        Deletion(classifier, infiller, 100, rows_per_pass=size).score(
             white_sample(SIZE), explanation(ramp(True))
         )
         for size in (1, 5, 64)

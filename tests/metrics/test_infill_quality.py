@@ -85,9 +85,9 @@ def test_a_perfect_infiller_is_at_distance_nothing():
             assert numbers[f"{law}_ssim"] == pytest.approx(1, abs=1e-6)
             assert numbers[f"{law}_ms_ssim"] == pytest.approx(1, abs=1e-6)
             assert numbers[f"{law}_feature"] == 0
-    facts = metric.facts(metric.records())
-    assert facts["box/frechet"] == pytest.approx(0, abs=1e-6)
-    assert facts["box/n"] == 4
+    set_values = metric.set_values(metric.records())
+    assert set_values["box/frechet"] == pytest.approx(0, abs=1e-6)
+    assert set_values["box/n"] == 4
 
 
 def test_numbers_of_one_image_equal_a_loop():
@@ -146,10 +146,10 @@ def test_nothing_dropped_is_nothing_measured():
     assert math.isnan(rows["photo0"]["object_l1"])
     assert rows["photo1"]["object_l1"] > 0
     assert rows["photo1"]["all_dropped"] == 1
-    facts = metric.facts(metric.records())
-    assert "none/frechet" not in facts
-    assert facts["object/n"] == 3
-    assert facts["all/n"] == 4
+    set_values = metric.set_values(metric.records())
+    assert "none/frechet" not in set_values
+    assert set_values["object/n"] == 3
+    assert set_values["all/n"] == 4
 
 
 def test_split_and_merged_equal_the_whole():
@@ -160,7 +160,7 @@ def test_split_and_merged_equal_the_whole():
     left.merge_state(right)
     # As text: NaN (MS-SSIM of small images) does not equal itself.
     assert json.dumps(left.per_image()) == json.dumps(whole.per_image())
-    assert left.facts(left.records()) == whole.facts(whole.records())
+    assert left.set_values(left.records()) == whole.set_values(whole.records())
     merged, direct = left.compute(), whole.compute()
     torch.testing.assert_close(merged, direct, rtol=0, atol=0, equal_nan=True)
 
@@ -237,10 +237,10 @@ def test_the_command_measures_two_photos(tmp_path):
             "data.root=data",
             "data.resize=squash",
             "logger=none",
-            "~infiller@graded.vae",
-            "~infiller@graded.ca",
-            "mask_laws@metrics.infill_quality.laws=figures",
-            "mask_laws@metrics.infill_probability.laws=pixels",
+            "~infiller@infillers.vae",
+            "~infiller@infillers.ca",
+            "mask_distributions@metrics.infill_quality.laws=figures",
+            "mask_distributions@metrics.infill_probability.laws=pixels",
             "hydra.run.dir=out",
         ],
         cwd=tmp_path,
@@ -263,7 +263,7 @@ def test_the_command_measures_two_photos(tmp_path):
     assert float(rows["mean", "0"]["infill_quality.box_l1"]) == pytest.approx(expected, abs=1e-5)
     summary = json.loads((out / "summary.json").read_text())["metrics"]["infill_quality"]
     assert summary["baseline"] == "local"
-    assert summary["rows"]["mean"]["facts"]["box/n"] == 2
+    assert summary["rows"]["mean"]["set_values"]["box/n"] == 2
     assert summary["rows"]["random"]["minus_baseline"]["box_l1"]["n"] == 2
     for name in ("fills_box", "fills_cells56_30", "infill_quality.box"):
         assert Image.open(out / "figures" / f"{name}.png").size[0] > 300
@@ -278,10 +278,10 @@ def test_each_metric_can_be_measured_alone(metrics):
         cfg = compose(
             "evaluate_infillers", ["output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
         )
-    assert list(cfg.graded) == ["mean", "blur", "random", "local", "vae", "ca"]
+    assert list(cfg.infillers) == ["mean", "blur", "random", "local", "vae", "ca"]
     assert list(cfg.metrics) == [metrics]
     assert len(cfg.metrics[metrics].laws) == 10
-    assert cfg.evaluation.baseline == "local"
+    assert cfg.evaluation.compare_to == "local"
 
 
 def test_edited_images_leave_kept_pixels_alone():

@@ -53,9 +53,12 @@ def test_probability_after_infilling_is_the_kept_share():
 
 
 def test_an_infilled_row_does_not_depend_on_the_batch_it_came_in():
-    def score(max_batch):
+    def score(rows_per_pass):
         metric = InfillProbability(
-            share_classifier(ALL, SIZE), {"holes": Pixels(0.5)}, masks=7, max_batch=max_batch
+            share_classifier(ALL, SIZE),
+            {"holes": Pixels(0.5)},
+            masks=7,
+            rows_per_pass=rows_per_pass,
         )
         return metric.score(photo(), RandomInfiller()).values["holes_probability"]
 
@@ -214,7 +217,7 @@ def test_label_histogram_counts_what_a_loop_counts():
     assert score.values == {"same": labels[0] / 40, "distinct": len(labels)}
     ordered = metric.summary_curve({"w": score, "v": score})
     assert ordered.tolist() == sorted((labels[i] / 40 for i in range(3)), reverse=True)
-    assert metric.facts({"w": score})["top3"] == pytest.approx(1)
+    assert metric.set_values({"w": score})["top3"] == pytest.approx(1)
 
 
 def test_patches_are_all_places_inside_the_image():

@@ -1,4 +1,4 @@
-"""Localisation: boxes from maps, the two threshold rules, calibration rows on real boxes."""
+"""Localisation: boxes from maps, the two threshold rules, reference rows on real boxes."""
 
 import csv
 import math
@@ -11,7 +11,7 @@ import torch
 from analytic import box_map, explanation, white_sample
 
 from fido.explainers.base import half_of_maximum
-from fido.masks.baseline_maps import CENTER, FULL, RANDOM, TRUTH, calibration_explanations
+from fido.masks.baseline_maps import CENTER, FULL, RANDOM, TRUTH, reference_explanations
 from fido.masks.regions import best_iou, clean, pixel_boxes, relative_boxes, tight_box
 from fido.metrics.localization import Localization
 from fido.metrics.outside_box import OutsideBox
@@ -98,7 +98,7 @@ def test_a_perfect_map_has_no_error_under_every_rule():
     assert means["pointing"] == 1
     assert means["mass"] == 1
     # alpha = 0 takes the whole image of a map without negative values, every other alpha the box.
-    assert metric.facts(metric.records()) == {"alpha": 0.05, "held_out": held(12, 0.5)}
+    assert metric.set_values(metric.records()) == {"alpha": 0.05, "held_out": held(12, 0.5)}
 
 
 def held(count, share):
@@ -116,7 +116,7 @@ def test_held_out_images_choose_alpha_and_are_not_judged_by_it():
             saliency[0, 30, 45] = 0.5  # only alpha 0.2 sees it, so 0.8 is chosen
         metric.update(white_sample(SIZE, [[5, 4, 30, 20]], image_id), explanation(saliency))
     rows = metric.per_image()
-    assert metric.facts(metric.records())["alpha"] == 0.8
+    assert metric.set_values(metric.records())["alpha"] == 0.8
     for image_id in ids:
         if metric.alpha.held_out(image_id):
             assert math.isnan(rows[image_id]["alpha_error"])
@@ -188,20 +188,20 @@ def test_outside_share_is_counted_by_hand():
     assert empty.values["outside"] == pytest.approx(1 - union / 1536)
 
 
-def test_calibration_rows_are_what_they_say():
+def test_reference_rows_are_what_they_say():
     sample = white_sample((224, 224), [[3.2, 4.4, 100.0, 90.0], [0, 0, 5, 5]], "some image")
-    (full,) = calibration_explanations(FULL, sample)
+    (full,) = reference_explanations(FULL, sample)
     assert full.region.all()
-    (center,) = calibration_explanations(CENTER, sample)
+    (center,) = reference_explanations(CENTER, sample)
     assert tight_box(center.region[0]).tolist() == [33, 33, 191, 191]
-    truth = calibration_explanations(TRUTH, sample)
+    truth = reference_explanations(TRUTH, sample)
     assert [tight_box(e.region[0]).tolist() for e in truth] == [[3, 4, 100, 90], [0, 0, 5, 5]]
-    (noise,), (again,) = (calibration_explanations(RANDOM, sample) for _ in range(2))
+    (noise,), (again,) = (reference_explanations(RANDOM, sample) for _ in range(2))
     assert torch.equal(noise.saliency, again.saliency)
     assert abs(float(noise.saliency.mean()) - 0.5) < 0.01
-    assert calibration_explanations(TRUTH, white_sample((8, 8))) == []
+    assert reference_explanations(TRUTH, white_sample((8, 8))) == []
     with pytest.raises(ValueError, match="Full"):
-        calibration_explanations("full", sample)
+        reference_explanations("full", sample)
 
 
 @pytest.mark.skipif(not DEV.is_file(), reason="the 650 development images are not on this machine")
@@ -218,8 +218,8 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
     wrong = {"full": 0, "center": 0}
     for name, corners in boxes.items():
         sample = Sample(name, torch.zeros(3, 224, 224), 0, torch.tensor(corners), 0)
-        full.update(sample, calibration_explanations(FULL, sample)[0])
-        center.update(sample, calibration_explanations(CENTER, sample)[0])
+        full.update(sample, reference_explanations(FULL, sample)[0])
+        center.update(sample, reference_explanations(CENTER, sample)[0])
         # Half-way cases round to even in torch and in Python alike.
         whole = [[round(c) for c in torch.tensor(box).tolist()] for box in corners]
         wrong["full"] += max(slow_iou([0, 0, 224, 224], box) for box in whole) <= 0.5
@@ -230,7 +230,7 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
         shares[FULL] += 1 - covered.mean()
         shares[CENTER] += 1 - covered[33:191, 33:191].mean()
         for row, metric in outside.items():
-            metric.update(sample, calibration_explanations(row, sample)[0])
+            metric.update(sample, reference_explanations(row, sample)[0])
     assert float(full.compute()["wsl_error"]) == pytest.approx(wrong["full"] / 650)
     assert float(center.compute()["wsl_error"]) == pytest.approx(wrong["center"] / 650)
     assert wrong == {"full": 343, "center": 268}
@@ -238,7 +238,7 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
         assert float(metric.compute()["outside"]) == pytest.approx(shares[row] / 650)
 
 
-def test_calibration_rows_equal_the_explainers_of_the_same_name():
+def test_reference_rows_equal_the_explainers_of_the_same_name():
     from fido.explainers.center import Center
     from fido.explainers.full import Full
     from fido.explainers.random_map import RandomMap
@@ -246,5 +246,5 @@ def test_calibration_rows_equal_the_explainers_of_the_same_name():
     sample = white_sample((224, 224), image_id="some image")
     for row, explainer in ((FULL, Full()), (CENTER, Center()), (RANDOM, RandomMap())):
         (theirs,) = explainer.explain([sample])
-        (ours,) = calibration_explanations(row, sample)
+        (ours,) = reference_explanations(row, sample)
         assert torch.equal(ours.saliency, theirs.saliency), row

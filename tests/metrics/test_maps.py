@@ -21,7 +21,7 @@ from fido.metrics.functional.map_similarity import (
     spearman,
     ssim,
 )
-from fido.metrics.sanity import Sanity
+from fido.metrics.model_randomization import ModelRandomization
 from fido.metrics.sensitivity import Sensitivity
 
 
@@ -121,7 +121,7 @@ def test_maps_of_a_randomised_classifier_are_told_apart():
     before = gradient_map(classifier, image)
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     edges = maps(1, (64, 64))[0]
-    metric = Sanity()
+    metric = ModelRandomization()
     assert metric.score("x", before, before).values == pytest.approx(
         {"spearman": 1, "spearman_abs": 1, "ssim": 1}
     )

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fido.classifiers.base import Classifier
 from fido.data.boxes import BoxedPhotos
-from fido.masks.baseline_maps import CENTER, FULL, calibration_explanations
+from fido.masks.baseline_maps import CENTER, FULL, reference_explanations
 from fido.metrics.saliency_metric import SaliencyMetric, crop_resize, saliency_metric
 from fido.records import Sample
 
@@ -39,7 +39,7 @@ def test_full_and_center_rows_on_real_images_agree_with_plain_arithmetic(lite0):
         for entry in source.selected():
             sample = source.load(entry)
             for at, row in enumerate((FULL, CENTER)):
-                (one,) = calibration_explanations(row, sample)
+                (one,) = reference_explanations(row, sample)
                 sums[at] += metric.score(sample, one).values["sm"]
             center = functional.interpolate(
                 sample.image[None, :, 33:191, 33:191], (224, 224), mode="bicubic"
@@ -83,7 +83,7 @@ def test_full_map_scores_mean_cross_entropy():
     images, labels = torch.rand(9, 3, *SIZE), torch.arange(9) % 5
     for i in range(9):
         sample = Sample(f"{i}", images[i], int(labels[i]), None, 0)
-        metric.update(sample, calibration_explanations(FULL, sample)[0])
+        metric.update(sample, reference_explanations(FULL, sample)[0])
     expected = nn.functional.cross_entropy(classifier(images), labels)
     assert float(metric.compute()["sm"]) == pytest.approx(float(expected), abs=1e-6)
 
@@ -101,11 +101,11 @@ def test_the_best_alpha_is_that_of_the_held_out_images():
         metric.update(named, explanation(saliency, f"{i}"))
     curve = metric.summary_curve(metric.records())
     best = int(curve.argmin())
-    facts = metric.facts(metric.records())
-    assert facts["alpha"] == (0.1, 0.5, 0.9)[best]
+    set_values = metric.set_values(metric.records())
+    assert set_values["alpha"] == (0.1, 0.5, 0.9)[best]
     rows = metric.per_image()
     held = [i for i in rows if metric.alpha.held_out(i)]
-    assert facts["held_out"] == len(held)
+    assert set_values["held_out"] == len(held)
     assert 0 < len(held) < 10
     for image_id, row in rows.items():
         if image_id in held:

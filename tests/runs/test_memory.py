@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from planted import planted_classifier, write_photo
 
 from fido.data.folder import FolderPhotos
-from fido.evaluation.evaluation import Contenders, Evaluation, ScoreAsItGoes
+from fido.evaluation.evaluation import ComparedRows, Evaluation, ScoringObserver
 from fido.evaluation.samples import StoredSamples
 from fido.explainers.fido import Fido
 from fido.explainers.random_map import RandomMap
@@ -56,9 +56,9 @@ def peaks(folder, drawn):
         Fido(classifier, infiller, SSR(0.02), progress=terminal, **fit) if drawn else RandomMap()
     )
     localization, samples = {"localization": Localization()}, StoredSamples({"run": store})
-    contenders = Contenders({"run": store})
+    contenders = ComparedRows({"run": store})
     scoring = Evaluation(localization, {}, samples, contenders, folder / "evaluation")
-    observers = (terminal, ScoreAsItGoes(scoring), peak)
+    observers = (terminal, ScoringObserver(scoring), peak)
     runner = Runner(classifier, infiller, explainer, store, observers=observers)
     source = FolderPhotos(str(folder / "photos"), size=(40, 48))
     if drawn:

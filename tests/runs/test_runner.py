@@ -62,11 +62,11 @@ def test_what_is_done_is_not_done_again(tmp_path, photos):
     assert (tmp_path / "run" / "explanations" / "a.safetensors").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("images_per_fit", [1, 3])
-def test_maps_do_not_depend_on_images_per_fit(tmp_path, photos, images_per_fit):
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_maps_do_not_depend_on_images_per_fit(tmp_path, photos, batch_size):
     source = Planted(photos, ["a", "b", "c", "d"])
-    runner(tmp_path / "run", images_per_fit=images_per_fit, steps=10).run(source)
-    runner(tmp_path / "reference", images_per_fit=2, steps=10).run(source)
+    runner(tmp_path / "run", batch_size=batch_size, steps=10).run(source)
+    runner(tmp_path / "reference", batch_size=2, steps=10).run(source)
     for name in "abcd":
         torch.testing.assert_close(
             ResultsStore(tmp_path / "run").load(name).saliency,
@@ -86,7 +86,7 @@ def test_an_unreadable_image_stops_and_keeps_what_was_done(tmp_path, photos):
 
 def test_an_unreadable_image_is_skipped_and_counted(tmp_path, photos):
     source, notes = Planted(photos, ["a", "broken", "c"], on_error="skip"), Notes()
-    summary = runner(tmp_path / "run", notes, steps=2, images_per_fit=2).run(source)
+    summary = runner(tmp_path / "run", notes, steps=2, batch_size=2).run(source)
     assert summary["images"] == {"explained": 2, "unreadable": 1}
     assert notes.others == [("broken", "unreadable")]
 
@@ -99,7 +99,7 @@ def test_only_correct_leaves_wrong_predictions_out_and_counts_them(tmp_path, pho
 
 
 def test_a_failed_image_is_marked_and_the_rest_goes_on(tmp_path, photos):
-    made = runner(tmp_path / "run", steps=5, images_per_fit=3)
+    made = runner(tmp_path / "run", steps=5, batch_size=3)
     forward = made.classifier.network.forward
 
     def explode(x):
@@ -137,5 +137,5 @@ def test_ctrl_c_leaves_finished_images_and_their_scores(tmp_path, photos):
 
 
 def test_images_per_fit_below_one_is_named(tmp_path):
-    with pytest.raises(ValueError, match="images_per_fit"):
-        runner(tmp_path, images_per_fit=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        runner(tmp_path, batch_size=0)

@@ -152,7 +152,7 @@ def save(store, image_id):
 def test_of_two_that_end_together_the_slower_does_not_write_less(tmp_path):
     ours, theirs = ResultsStore(tmp_path), ResultsStore(tmp_path)
     save(ours, "a")
-    lists = ours.settled_rows({"a", "b"})
+    lists = ours.rows_until_stable({"a", "b"})
     old = next(lists)
     save(theirs, "b")
     theirs.write_scores()
@@ -165,7 +165,7 @@ def test_of_two_that_end_together_the_slower_does_not_write_less(tmp_path):
 
 def test_nobody_waits_for_images_that_others_are_still_working_on(tmp_path):
     ours, theirs = ResultsStore(tmp_path), ResultsStore(tmp_path)
-    lists = ours.settled_rows({"a", "b"})
+    lists = ours.rows_until_stable({"a", "b"})
     assert next(lists) == []
     save(theirs, "a")
     assert list(lists) == []
@@ -184,7 +184,7 @@ def test_a_note_that_goes_away_while_rows_are_read_is_no_error(tmp_path):
     other.start()
     try:
         for _ in range(200):
-            assert next(store.settled_rows({"b"}))[-1]["id"] == "b"
+            assert next(store.rows_until_stable({"b"}))[-1]["id"] == "b"
     finally:
         stop.set()
         other.join()

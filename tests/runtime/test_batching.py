@@ -47,7 +47,7 @@ def test_out_of_memory_halves_the_piece_repeats_it_and_stays_small(caplog):
     assert [row for piece in done for row in piece] == list(range(5))
     assert batches.size == 2
     assert [record.message for record in caplog.records] == [
-        "out of memory; going on with max_batch=2"
+        "out of memory; going on with rows_per_pass=2"
     ]
     assert list(batches(2, lambda start, stop: stop - start)) == [2]
 
@@ -57,5 +57,5 @@ def test_a_row_that_never_fits_and_other_errors_come_through():
         list(Batches(4, CPU)(4, lambda start, stop: impossible(9)))
     with pytest.raises(RuntimeError, match="size of tensor"):
         list(Batches(4, CPU)(4, lambda start, stop: torch.zeros(2) + torch.zeros(3)))
-    with pytest.raises(ValueError, match="max_batch"):
+    with pytest.raises(ValueError, match="rows_per_pass"):
         Batches(0, CPU)

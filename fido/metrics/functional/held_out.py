@@ -40,7 +40,7 @@ class HeldOutAlpha:
         """Whether alpha is chosen on this image."""
         return image_seed(self.seed, image_id, "holdout") < self.share * 2**63
 
-    def facts(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+    def set_values(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
         """The chosen "alpha" and the number of images it was "held_out" for; none without any.
 
         Args:

@@ -16,12 +16,12 @@ from torch.nn import functional
 from fido.classifiers.base import Classifier
 from fido.classifiers.efficientnet_lite import efficientnet_lite
 from fido.classifiers.encoder import FeatureEncoder
-from fido.explainers.realtime import Realtime
+from fido.explainers.realtime import MaskingNetworkExplainer
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.networks.masking_unet import MaskingUNet
-from fido.training.masker import MaskerTraining
-from fido.training.masker_loss import HingeLoss, PaperLoss
+from fido.training.mask_loss import HingeLoss, PaperLoss
+from fido.training.masking_network import MaskingNetworkTraining
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,7 +52,7 @@ def training(classifier, **settings):
         "ema_decay": 0.9,
         **settings,
     }
-    return MaskerTraining(
+    return MaskingNetworkTraining(
         network=small_network(confidence=-3.0),  # random weights speak softly for any class
         classifier=classifier,
         batches=lambda step: pictures(4, step),
@@ -155,7 +155,7 @@ def spots(n, seed):
 def test_a_trained_network_draws_planted_evidence():
     grid = Classifier(Bright(), 64, mean=(0, 0, 0), std=(1, 1, 1))
     torch.manual_seed(0)
-    module = MaskerTraining(
+    module = MaskingNetworkTraining(
         network=MaskingUNet(skips=(1, 1), deep=1, widths=(16, 16), confidence=3.0),
         classifier=grid,
         batches=lambda step: spots(8, step),
@@ -230,7 +230,9 @@ def test_explainer_draws_the_mask_of_the_class(classifier, tmp_path):
     network = small_network()
     save_file(network.state_dict(), tmp_path / "net.safetensors")
     blank = MaskingUNet(widths=(8, 16, 16))
-    explainer = Realtime(classifier, classifier, blank, tmp_path / "net.safetensors", max_batch=2)
+    explainer = MaskingNetworkExplainer(
+        classifier, classifier, blank, tmp_path / "net.safetensors", rows_per_pass=2
+    )
     samples = [planted_sample((64, 96), image_id=str(i)) for i in range(3)]
     explanations = explainer.explain(samples)
     encoder = FeatureEncoder(classifier)
@@ -246,12 +248,12 @@ def test_explainer_draws_the_mask_of_the_class(classifier, tmp_path):
 
 def test_explainer_without_weights_says_how_to_train(classifier):
     with pytest.raises(FileNotFoundError, match=r"train_masker\.py"):
-        Realtime(classifier, classifier, small_network())
+        MaskingNetworkExplainer(classifier, classifier, small_network())
 
 
 def test_explainer_refuses_a_classifier_of_other_classes(classifier, tmp_path):
     save_file(small_network().state_dict(), tmp_path / "net.safetensors")
-    explainer = Realtime(
+    explainer = MaskingNetworkExplainer(
         planted_classifier(), classifier, small_network(), tmp_path / "net.safetensors"
     )
     with pytest.raises(ValueError, match="1000 classes"):
@@ -261,7 +263,7 @@ def test_explainer_refuses_a_classifier_of_other_classes(classifier, tmp_path):
 def test_training_and_explainer_are_configured_alike():
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         explainer = compose("explain", ["explainer=realtime"]).explainer
-        trained = [compose("train_masker", [f"masker_loss={x}"]) for x in ("hinge", "paper")]
+        trained = [compose("train_masker", [f"mask_loss={x}"]) for x in ("hinge", "paper")]
     for config, loss in zip(trained, (HingeLoss, PaperLoss), strict=True):
         assert config.training.network == explainer.network
         assert config.training.classifier == explainer.encoder

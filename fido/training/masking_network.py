@@ -17,10 +17,10 @@ from fido.masks.concrete import composite
 from fido.networks.masking_unet import MaskingUNet
 from fido.runtime.noise import ImageNoise, image_seed
 from fido.training.averaged import AveragedTraining
-from fido.training.masker_loss import MaskerLoss, lead
+from fido.training.mask_loss import MaskerLoss, lead
 
 
-class MaskerTraining(AveragedTraining):
+class MaskingNetworkTraining(AveragedTraining):
     """Trains a `MaskingUNet` to draw the region that a class hangs on.
 
     The classes are the classifier's first choices, and for a share of the images another one at

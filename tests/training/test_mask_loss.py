@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fido.training.masker_loss import HingeLoss, PaperLoss, lead, squared_variation
+from fido.training.mask_loss import HingeLoss, PaperLoss, lead, squared_variation
 
 
 def test_squared_variation_by_hand():

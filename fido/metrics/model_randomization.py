@@ -8,7 +8,7 @@ from fido.metrics.base import Column, ImageMetric, ImageScore
 from fido.metrics.functional.map_similarity import scaled, spearman, ssim
 
 
-class Sanity(ImageMetric):
+class ModelRandomization(ImageMetric):
     """Similarity of a map to that for the classifier with some of its layers randomised.
 
     The first run of a group explains the trained classifier, each of the others the classifier
