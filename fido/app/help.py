@@ -14,6 +14,7 @@ from fido.app.folders import conf_folder
 
 SETTING = re.compile(r"^(?P<name>\w+):(?P<value>.*?)(?:\s+#\s(?P<meaning>.*))?$")
 SENTENCE = re.compile(r"(?<=[^.]\.)\s+(?=[A-Z])")
+PACKAGE = re.compile(r"# @package (?P<name>\S+)")
 WIDTH = 24  # characters of a name
 HEADER_KEYS = ("source", "cost", "weights")
 """Lines `# key: value` in the header of an option, for `fido list`."""
@@ -74,7 +75,7 @@ def read_settings(path: Path) -> list[Setting]:
     return found
 
 
-def groups_of(command: str) -> dict[str, str]:
+def groups_of(command: str) -> dict[str, str | list[str]]:
     """The config groups of a command and the options that they have by default.
 
     Where options bring groups themselves, as the models of a training do, these come last.
@@ -105,51 +106,63 @@ def command_help(command: str, called: str, words: Sequence[str] = ()) -> str:
         called: How the user called it: `fido explain` or `python explain.py`.
         words: The command line; of every option that it chooses the settings are shown.
     """
-    header = read_header(conf_folder() / f"{command}.yaml")
+    root = conf_folder() / f"{command}.yaml"
+    header = read_header(root)
     examples = [example.replace(f"fido {command}", called) for example in header.examples]
-    lines = [header.first, "", "examples:", *(f"  {example}" for example in examples), ""]
-    lines += ["settings (SETTING=VALUE):"]
-    lines += [
-        _line(setting.name, setting.meaning, setting.value)
-        for setting in read_settings(conf_folder() / f"{command}.yaml")
-        if setting.meaning
-    ]
-    groups = groups_of(command)
-    for group, default in groups.items():
-        lines += ["", f"{group}=OPTION{f' (default {default})' if default else ''}"]
-        lines += [
-            _line(name, first_comment(path)) for name, path in options_of(command, group).items()
+    lines = [header.first, "", "examples:", *(f"  {example}" for example in examples)]
+    lines += ["", "settings (SETTING=VALUE):", *_settings(root, "")]
+    for group, default in groups_of(command).items():
+        options = options_of(command, group)
+        shown = ", ".join(default) if isinstance(default, list) else default
+        choice = "[OPTION,...]" if isinstance(default, list) else "OPTION"
+        lines += ["", f"{group}={choice}{f' (default {shown})' if shown else ''}"]
+        lines += [_line(name, first_comment(path)) for name, path in options.items()]
+        for option in _chosen(group, words):
+            if option in options:
+                package = PACKAGE.match(options[option].read_text(encoding="utf-8"))
+                prefix = package["name"] if package else group
+                inside = _settings(options[option], "" if prefix == "_global_" else f"{prefix}.")
+                lines += ["", f"settings of {group}={option}:", *inside]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Settings of an option: {called} GROUP=OPTION --help. All of them: {called} --cfg job.",
+            "Options of your own: --config-dir DIR, a folder like conf/. Hydra's: --hydra-help.",
         ]
-    chosen = dict(word.split("=", 1) for word in words if "=" in word)
-    for group, option in chosen.items():
-        path = options_of(command, group).get(option) if group in groups else None
-        if path is not None:
-            lines += ["", f"settings of {group}={option}:"]
-            lines += [
-                _line(f"{group}.{setting.name}", setting.meaning, setting.value)
-                for setting in read_settings(path)
-                if setting.value != "???"
-            ]
-    lines += [
-        "",
-        f"The settings of an option: {called} GROUP=OPTION --help. All of them with their values: "
-        f"{called} --cfg job.",
-        "Options of yours: a folder like conf/, given as --config-dir DIR. Hydra's own flags: "
-        f"{called} --hydra-help.",
+    )
+
+
+def _chosen(group: str, words: Sequence[str]) -> list[str]:
+    """The options of a group that a command line names."""
+    return [
+        option
+        for word in words
+        if word.startswith(f"{group}=")
+        for option in word.removeprefix(f"{group}=").strip("[]").split(",")
     ]
-    return "\n".join(lines)
 
 
-def _groups_in(path: Path) -> dict[str, str]:
+def _settings(path: Path, prefix: str) -> list[str]:
+    """A line a setting, but for what the run itself fills in and for sections without a comment."""
+    return [
+        _line(prefix + setting.name, setting.meaning, setting.value)
+        for setting in read_settings(path)
+        if setting.value != "???" and (setting.value or setting.meaning)
+        if not setting.name.startswith("_")
+    ]
+
+
+def _groups_in(path: Path) -> dict[str, str | list[str]]:
     """The groups that a defaults list names, with the options that it chooses."""
     content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    found = {}
+    found: dict[str, str | list[str]] = {}
     for entry in content.get("defaults", []):
         for key, option in entry.items() if isinstance(entry, dict) else ():
             group = key.removeprefix("/")
             # Overrides repeat a group, and `group@package` is one inside of an option.
             if not group.startswith("override ") and "@" not in group:
-                found[group] = ", ".join(option) if isinstance(option, list) else option or ""
+                found[group] = "" if option is None else option
     return found
 
 

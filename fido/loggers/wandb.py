@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,9 @@ from fido.runs.store import Row
 
 def wandb_logged_in() -> bool:
     """Whether W&B could log in without asking, at the server that it is set to."""
-    return bool(wandb.api.api_key)
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)  # older versions
 
 
 def wandb_mode(mode: str) -> str:
