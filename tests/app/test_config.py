@@ -197,7 +197,7 @@ def test_a_new_explainer_runs_without_touching_anything_else(tmp_path):
         planted_classifier(), MeanInfiller(), Corner(), ResultsStore(tmp_path), target=1
     )
     assert runner.run(One())["images"] == {"explained": 1}
-    assert (tmp_path / "figures" / "planted.png").is_file()
+    assert ResultsStore(tmp_path).load("planted").region.sum() == 100
 
 
 def test_a_jobs_folder_names_what_the_sweep_changes(monkeypatch):
