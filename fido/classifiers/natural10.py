@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from timm.layers.hybrid_embed import HybridEmbed
 from timm.models.resnet import BasicBlock, ResNet
 from timm.models.vision_transformer import VisionTransformer
-from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
+from timm.models.vision_transformer_hybrid import ConvStem
 from torch import nn
 
 from fido import weights as shipped
@@ -45,7 +46,7 @@ def small_resnet(
     Source: He et al. 2016, "Deep residual learning for image recognition", table 1.
     """
     network: nn.Module = ResNet(
-        BasicBlock,
+        BasicBlock,  # type: ignore[arg-type]  # timm annotates the instance, not the class
         layers=tuple(layers),
         channels=tuple(channels),
         stem_width=channels[0],
@@ -89,7 +90,7 @@ def small_vit(
         )
         return embedding
 
-    network: nn.Module = VisionTransformer(
+    network: Any = VisionTransformer(
         img_size=size,
         patch_size=16,
         num_classes=num_classes,
@@ -102,11 +103,10 @@ def small_vit(
         class_token=False,
         global_pool="avg",
     )
-    for module in network.modules():
-        if hasattr(module, "fused_attn"):
-            # For so few tokens the fused kernel's gradient is the slower one on CPUs.
-            module.fused_attn = False
-    return network
+    for block in network.blocks:
+        # The gradient of the fused kernel is the slower one on CPUs.
+        block.attn.fused_attn = False
+    return cast(nn.Module, network)
 
 
 def natural10_resnet(

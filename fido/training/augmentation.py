@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, one_hot
+from torch.nn.functional import interpolate
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,3 @@ class CutMix:
         # The rectangle may be cut off by the border: labels follow what was pasted.
         pasted = (bottom - top) * (right - left) / (h * w)
         return mixed, (1 - pasted) * targets + pasted * targets[partner]
-
-
-def one_hot_targets(labels: Tensor, classes: int) -> Tensor:
-    """(n,) class indices -> (n, classes) float32 probabilities."""
-    return one_hot(labels, classes).float()

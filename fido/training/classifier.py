@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 from torchmetrics.functional.classification import (
     multiclass_accuracy,
     multiclass_calibration_error,
 )
 
 from fido.runtime.noise import image_seed
-from fido.training.augmentation import CutMix, one_hot_targets
+from fido.training.augmentation import CutMix
 from fido.training.averaged import AveragedTraining
 
 
@@ -91,8 +91,10 @@ class ClassifierTraining(AveragedTraining):
     std: Tensor
 
     def _check_outputs(self) -> None:
+        self.ema.eval()
         with torch.no_grad():
-            outputs = self.ema.eval()(self.normalised(self.validation_images[:1])).shape
+            outputs = self.ema(self.normalised(self.validation_images[:1])).shape
+        self.ema.train()
         if outputs != (1, len(self.classes)):
             raise ValueError(
                 f"the network returns {tuple(outputs)} for one image, expected logits of shape "
@@ -108,7 +110,7 @@ class ClassifierTraining(AveragedTraining):
         """Loss of the batch of the current step; what the loader yields is not looked at."""
         step = self.global_step
         images, labels = self.batches(step)
-        targets = one_hot_targets(labels, len(self.classes))
+        targets = one_hot(labels, len(self.classes)).float()
         if self.mixing is not None and step < self.mix_until * self.steps:
             draw = np.random.default_rng(image_seed(self.seed, str(step), "mixing"))
             images, targets = self.mixing(images, targets, draw)
@@ -143,9 +145,9 @@ class ClassifierTraining(AveragedTraining):
         al. 2017, equation 3).
         """
         self.ema.eval()
-        logits = torch.cat(
-            [self.ema(self.normalised(part)).float() for part in self.validation_images.split(64)]
-        )
+        images = self.validation_images
+        parts = [images[i : i + 64] for i in range(0, len(images), 64)]
+        logits = torch.cat([self.ema(self.normalised(part)).float() for part in parts])
         labels, classes = self.validation_labels.to(logits.device), len(self.classes)
         probabilities = logits.softmax(1)
         return {

@@ -134,11 +134,10 @@ class LabelledPhotos:
 
     def validation(self) -> tuple[Tensor, Tensor]:
         """(n, 3, side, side) float32 RGB in [0, 1], whole photos, and (n,) class indices."""
-        photos = torch.from_numpy(self.images[np.asarray(self.held_out)])
-        images = torch.cat(
-            [resized(part.permute(0, 3, 1, 2), self.views.side) for part in photos.split(64)]
-        )
-        return images, self.labels[self.held_out]
+        photos = torch.from_numpy(self.images[np.asarray(self.held_out)]).permute(0, 3, 1, 2)
+        side = self.views.side
+        images = [resized(photos[i : i + 64], side) for i in range(0, len(photos), 64)]
+        return torch.cat(images), self.labels[self.held_out]
 
     def inputs(self) -> dict[str, Any]:
         """What the training takes: batches, validation photos, the names of the classes."""
