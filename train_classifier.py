@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from fido.app.instantiate import plain_errors
+from fido.app.instantiate import user_errors
 from fido.app.train import train, training_photos
 from fido.runtime.files import write_json
 
@@ -13,7 +13,7 @@ from fido.runtime.files import write_json
 @hydra.main(version_base=None, config_path="conf", config_name="train_classifier")
 def main(config: DictConfig) -> None:
     """Trains, or goes on with the training that lies in `output`."""
-    with plain_errors():
+    with user_errors():
         photos = training_photos(config)
         write_json(Path(config.output) / "classes.json", photos.classes)
         steps = max(config.least_steps, config.epochs * photos.epoch)

@@ -20,7 +20,8 @@ from fido.classifiers.natural10 import small_resnet, small_vit
 from fido.data.folder import FolderPhotos
 from fido.training.augmentation import CutMix, RandomViews, jitter_colours
 from fido.training.classifier import ClassifierTraining
-from fido.training.labelled_photos import LabelledPhotos, names_of_classes
+from fido.training.labelled_photos import LabelledPhotos
+from fido.training.photo_labels import photo_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = {
@@ -149,12 +150,12 @@ def test_labels_come_from_folders_prefixes_or_a_table(tmp_path):
     assert by_table.names == ["lying_0.png", "lying_1.png", "standing_0.png"]
     assert by_table.labels.tolist() == [1, 0, 0]
     with pytest.raises(FileNotFoundError, match="no such file"):
-        names_of_classes([], "missing.csv")
+        photo_labels([], "missing.csv")
     with pytest.raises(ValueError, match="prefix"):
-        names_of_classes([], "suffix")
+        photo_labels([], "suffix")
     table.write_text("name,class\n")
     with pytest.raises(ValueError, match="expected file and label"):
-        names_of_classes([], str(table))
+        photo_labels([], str(table))
 
 
 def test_one_class_is_refused_in_words(tmp_path):
