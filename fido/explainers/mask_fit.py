@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
+from fido.explainers.base import Progress, SampleBatch, collate
 from fido.explainers.mask_optimisation import LearnedMask, MaskOptimisation
-from fido.explainers.progress import Progress
-from fido.explainers.sample_batch import SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.masks.concrete import binarize
 from fido.masks.objectives import Objective

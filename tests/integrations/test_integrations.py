@@ -12,8 +12,8 @@ from captum.metrics import infidelity, sensitivity_max
 from planted import BoxBrightness, box_region, iou, planted_classifier, planted_sample
 
 from fido.classifiers.base import Classifier
+from fido.explainers.baselines import GroundTruthBox
 from fido.explainers.bbmp import Bbmp
-from fido.explainers.ground_truth_box import GroundTruthBox
 from fido.explainers.integrated_gradients import IntegratedGradients
 from fido.explainers.rise import Rise
 from fido.explainers.sliding_patch import SlidingPatch

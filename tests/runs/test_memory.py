@@ -14,8 +14,8 @@ from planted import planted_classifier, write_photo
 from fido.data.folder import FolderPhotos
 from fido.evaluation.evaluation import ComparedRows, Evaluation, ScoringObserver
 from fido.evaluation.samples import StoredSamples
+from fido.explainers.baselines import RandomMap
 from fido.explainers.fido import Fido
-from fido.explainers.random_map import RandomMap
 from fido.infillers.mean import MeanInfiller
 from fido.loggers.terminal import Terminal
 from fido.masks.objectives import SSR
