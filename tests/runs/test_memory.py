@@ -4,6 +4,7 @@ import multiprocessing
 import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from unittest.mock import patch
 
 import pytest
@@ -18,6 +19,7 @@ from fido.explainers.baselines import RandomMap
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
 from fido.loggers.terminal import Terminal
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.metrics.localization import Localization
 from fido.runs.runner import Runner
@@ -51,7 +53,7 @@ def peaks(folder, drawn):
     keep_freed_memory()  # as every command does
     classifier, infiller, store = planted_classifier(), MeanInfiller(), ResultsStore(folder / "run")
     terminal, peak = Terminal(interactive=False), Peak()
-    fit = {"mask": {"grid": 10}, "steps": 1, "samples": 2}
+    fit = {"mask": partial(ConcreteMask, grid=10), "steps": 1, "samples": 2}
     explainer = (
         Fido(classifier, infiller, SSR(0.02), progress=terminal, **fit) if drawn else RandomMap()
     )

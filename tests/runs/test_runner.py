@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from planted_run import Notes, Planted
 from fido.data.photo import UnreadableImageError
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.runs.runner import Runner
 from fido.runs.store import ResultsStore
@@ -25,7 +27,12 @@ def photos(tmp_path):
 def runner(folder, notes=None, **arguments):
     classifier, infiller = planted_classifier(), MeanInfiller((0.2, 0.2, 0.2))
     explainer = Fido(
-        classifier, infiller, SSR(0.02), {"grid": 10}, steps=arguments.pop("steps", 40), samples=2
+        classifier,
+        infiller,
+        SSR(0.02),
+        partial(ConcreteMask, grid=10),
+        steps=arguments.pop("steps", 40),
+        samples=2,
     )
     store = ResultsStore(folder)
     observers = [notes] if notes else []
