@@ -13,7 +13,7 @@ ORDER = """
     runtime
     networks weights
     classifiers data masks
-    infillers
+    infillers diffusion
     training explainers metrics
     runs
     evaluation integrations
