@@ -15,10 +15,10 @@ from fido.evaluation.bootstrap import Bootstrap
 from fido.evaluation.evaluation import ComparedRows, Evaluation
 from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
 from fido.metrics.base import ImageMetric
-from fido.report.explanation_figure import save_figure
 from fido.report.files import EvaluationResult, write_evaluation
 from fido.report.infillers import write_infillers
 from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
+from fido.report.style import save_figure
 from fido.report.terminal import ScoreProgress, print_scores
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import groups_of, named_stores

@@ -127,7 +127,7 @@ def command_help(command: str, called: str, words: Sequence[str] = ()) -> str:
         [
             *lines,
             "",
-            f"Settings of an option: {called} GROUP=OPTION --help. All: {called} --cfg job.",
+            f"Settings of an option: {called} GROUP=OPTION --help; all: {called} --cfg job.",
             "Options of your own: --config-dir DIR, a folder like conf/. Hydra's: --hydra-help.",
         ]
     )

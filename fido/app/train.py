@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -13,9 +15,25 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.app.instantiate import build
 from fido.loggers.wandb import close
+from fido.runtime.files import write_json
 from fido.runtime.memory import keep_freed_memory
 from fido.training.checkpoint import TrainingCheckpoint
-from fido.training.photos import TrainingPhotos
+
+
+class Photos(Protocol):
+    """Photos made ready for a training.
+
+    Attributes:
+        epoch: Steps of one pass over the training photos.
+        classes: Names of the classes in the order of the network's outputs, where it has some.
+    """
+
+    epoch: int
+    classes: Sequence[str]
+
+    def inputs(self) -> dict[str, Any]:
+        """What the training's constructor takes of the photos."""
+        ...
 
 
 def run(cfg: DictConfig) -> None:
@@ -24,19 +42,21 @@ def run(cfg: DictConfig) -> None:
     A model is one file `conf/train/model/<name>.yaml` and the class of its `training`.
     """
     photos = training_photos(cfg)
+    if photos.classes:
+        write_json(Path(cfg.output_dir) / "classes.json", list(photos.classes))
     train(cfg, photos, **schedule(cfg, photos))
 
 
-def training_photos(cfg: DictConfig) -> TrainingPhotos:
+def training_photos(cfg: DictConfig) -> Photos:
     """The photos of `cfg.photos`, after threads, memory and seeds are set."""
     torch.set_num_threads(cfg.threads)
     keep_freed_memory()
     pl.seed_everything(cfg.seed)
-    photos: TrainingPhotos = instantiate(cfg.photos, _convert_="all")
+    photos: Photos = instantiate(cfg.photos, _convert_="all")
     return photos
 
 
-def schedule(cfg: DictConfig, photos: TrainingPhotos) -> dict[str, int]:
+def schedule(cfg: DictConfig, photos: Photos) -> dict[str, int]:
     """How long a model is trained: `steps`, or passes over the photos.
 
     A model with `epochs` is also validated after each; with few photos a pass is short, so
@@ -51,7 +71,7 @@ def schedule(cfg: DictConfig, photos: TrainingPhotos) -> dict[str, int]:
     return {"steps": steps, "val_check_interval": min(steps, max(cfg.least_epoch, photos.epoch))}
 
 
-def train(cfg: DictConfig, photos: TrainingPhotos, steps: int, **trainer: Any) -> None:
+def train(cfg: DictConfig, photos: Photos, steps: int, **trainer: Any) -> None:
     """Train up to a step.
 
     Args:
@@ -61,8 +81,7 @@ def train(cfg: DictConfig, photos: TrainingPhotos, steps: int, **trainer: Any) -
         steps: Optimiser steps of the whole training.
         **trainer: Options of Lightning's trainer that the configuration does not know.
     """
-    seen = {"batches": photos.batch, "validation_images": photos.validation_images}
-    module = instantiate(cfg.training, **seen, steps=steps, _convert_="all")
+    module = instantiate(cfg.training, **photos.inputs(), steps=steps, _convert_="all")
     checkpoint = TrainingCheckpoint(cfg.output_dir, cfg.checkpoint_seconds)
     pictures = [instantiate(cfg.grid, _convert_="all")] if "grid" in cfg else []
     settings = OmegaConf.to_container(cfg, resolve=True)

@@ -6,6 +6,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from fido.loggers.base import NullLogger, steps
 from fido.runs.observer import Result
+from fido.runs.store import file_stem
 from fido.runtime.files import write_text
 
 
@@ -20,7 +21,8 @@ class CsvRunLogger(NullLogger):
         lines = [",".join(("step", *history))]
         for step, values in enumerate(steps(history)):
             lines.append(",".join((str(step), *map(repr, values.values()))))
-        write_text(self.folder / "curves" / f"{result.sample.id}.csv", "\n".join(lines) + "\n")
+        stem = file_stem(result.explanation.key)
+        write_text(self.folder / "curves" / f"{stem}.csv", "\n".join(lines) + "\n")
 
     def lightning(self) -> CSVLogger:
         """`<folder>/curves/version_N/metrics.csv`; N counts the starts of a training."""

@@ -15,7 +15,7 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from fido.loggers.base import NullLogger, steps
 from fido.runs.observer import Result
 from fido.runs.shards import shard_name
-from fido.runs.store import Row
+from fido.runs.store import Row, file_stem
 
 
 def wandb_logged_in() -> bool:
@@ -129,7 +129,9 @@ class WandbRunLogger(NullLogger):
             named = {f"{name}/{result.sample.id}": value for name, value in values.items()}
             self._run.log({"step": step, **named})
         caption = f"{result.sample.id}: {result.row['target_name']}"
-        self._run.log({"explanation": wandb.Image(result.figure, caption=caption)})
+        figure = self.folder / "figures" / f"{file_stem(result.explanation.key)}.png"
+        if figure.is_file():
+            self._run.log({"explanation": wandb.Image(str(figure), caption=caption)})
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""

@@ -4,22 +4,23 @@ import multiprocessing
 import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from unittest.mock import patch
+from functools import partial
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 from planted import planted_classifier, write_photo
 
 from fido.data.folder import FolderPhotos
 from fido.evaluation.evaluation import ComparedRows, Evaluation, ScoringObserver
 from fido.evaluation.samples import StoredSamples
+from fido.explainers.baselines import RandomMap
 from fido.explainers.fido import Fido
-from fido.explainers.random_map import RandomMap
 from fido.infillers.mean import MeanInfiller
 from fido.loggers.terminal import Terminal
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.metrics.localization import Localization
+from fido.report.explanation_figure import FigureObserver
 from fido.runs.runner import Runner
 from fido.runs.store import ResultsStore
 from fido.runtime.memory import keep_freed_memory
@@ -51,21 +52,18 @@ def peaks(folder, drawn):
     keep_freed_memory()  # as every command does
     classifier, infiller, store = planted_classifier(), MeanInfiller(), ResultsStore(folder / "run")
     terminal, peak = Terminal(interactive=False), Peak()
-    fit = {"mask": {"grid": 10}, "steps": 1, "samples": 2}
+    fit = {"mask": partial(ConcreteMask, grid=10), "steps": 1, "samples": 2}
     explainer = (
         Fido(classifier, infiller, SSR(0.02), progress=terminal, **fit) if drawn else RandomMap()
     )
     localization, samples = {"localization": Localization()}, StoredSamples({"run": store})
     contenders = ComparedRows({"run": store})
     scoring = Evaluation(localization, {}, samples, contenders, folder / "evaluation")
-    observers = (terminal, ScoringObserver(scoring), peak)
+    figures = (FigureObserver(store),) if drawn else ()
+    observers = (*figures, terminal, ScoringObserver(scoring), peak)
     runner = Runner(classifier, infiller, explainer, store, observers=observers)
     source = FolderPhotos(str(folder / "photos"), size=(40, 48))
-    if drawn:
-        runner.run(source)
-    else:
-        with patch("fido.runs.runner.explanation_figure", lambda *_: Figure((0.1, 0.1))):
-            runner.run(source)
+    runner.run(source)
     return peak.after
 
 
