@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -78,25 +79,28 @@ class VaeInfiller(Infiller):
         rows = per_mask(image, repeats)
         size = (image.shape[-2], image.shape[-1])
         stride = self.network.stride
-        whole = max(1, round(min(size) / self.shrink / stride))
-        resolution = stride * whole if self.shrink > 1 else None
+        cells = max(1, round(min(size) / self.shrink / stride))
+        resolution = stride * cells if self.shrink > 1 else None
         if not self.needs_noise:
             return infill_at_resolution(
                 self._mean, rows, keep, resolution, self.rows_per_pass, multiple=stride
             )
         if noise is None:
             raise ValueError("VaeInfiller.infill with latent=sample needs the images' noise")
+        # One draw per row, and every pass gets the draws of its rows.
         shape = self.network.latent_shape(*working_size(size, resolution, multiple=stride))
-        draws = iter(torch.split(noise.normal(repeats, *shape), self.rows_per_pass or len(rows)))
-
-        def sample(image: Tensor, keep: Tensor) -> Tensor:
-            return self._mean(image, keep, next(draws))
-
-        return infill_at_resolution(
-            sample, rows, keep, resolution, self.rows_per_pass, multiple=stride
-        )
+        draws = noise.normal(repeats, *shape)
+        count = self.rows_per_pass or len(rows)
+        passes = zip(*(torch.split(x, count) for x in (rows, keep, draws)), strict=True)
+        fills = [
+            infill_at_resolution(
+                partial(self._mean, noise=draw), image, keep, resolution, multiple=stride
+            )
+            for image, keep, draw in passes
+        ]
+        return torch.cat(fills)
 
     def _mean(self, image: Tensor, keep: Tensor, noise: Tensor | None = None) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            told = self.network.complete(image, keep, noise)
-        return told.mean.float().clamp(0, 1)
+            completion = self.network.complete(image, keep, noise)
+        return completion.mean.float().clamp(0, 1)

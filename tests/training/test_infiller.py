@@ -18,7 +18,7 @@ from fido.networks.contextual_attention import ContextualAttentionNet, push_pull
 from fido.training.averaged import warmup_cosine
 from fido.training.infiller import InfillerTraining, hole_l1
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def module(steps, learning_rate=3e-3):
