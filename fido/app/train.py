@@ -49,7 +49,7 @@ def train(config: DictConfig, photos: TrainingPhotos, steps: int, **trainer: Any
         _convert_="all",
     )
     try:
-        checkpoint.fit(lightning, module, steps)
+        checkpoint.fit(lightning, module)
     finally:
         for logger in lightning.loggers:
             close(logger)
