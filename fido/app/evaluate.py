@@ -1,4 +1,4 @@
-"""From Hydra's configuration to an evaluation; with `fido.app.instantiate` what knows Hydra."""
+"""`fido evaluate`: an evaluation, composed from its configuration."""
 
 from __future__ import annotations
 
@@ -7,23 +7,67 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from fido.app.callbacks import at_end
 from fido.app.instantiate import build, build_classifier, pick_device
 from fido.classifiers.base import Classifier
 from fido.evaluation.bootstrap import Bootstrap
 from fido.evaluation.evaluation import ComparedRows, Evaluation
 from fido.evaluation.samples import PhotoSamples, Samples, StoredSamples, check_classifier
 from fido.metrics.base import ImageMetric
-from fido.report.explanation_figure import save_figure
 from fido.report.files import EvaluationResult, write_evaluation
+from fido.report.infillers import write_infillers
 from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
+from fido.report.style import save_figure
+from fido.report.terminal import ScoreProgress, print_scores
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import groups_of, named_stores
+from fido.runtime.environment import describe_environment
+from fido.runtime.files import write_json
 
 Progress = Callable[[int, int], None]
+
+
+def run(cfg: DictConfig) -> None:
+    """Score stores, or photos, and write tables and figures.
+
+    Raises:
+        ValueError, OSError, ImportError: In words for the command line.
+    """
+    # An experiment may say how photos are cut; which ones is for data=NAME to say.
+    if (cfg.store is None) == ("_target_" not in (cfg.get("data") or {})):
+        raise ValueError("give store=DIR[,DIR...] or data=NAME ..., one of the two")
+    device = pick_device(cfg.device)
+    folder, progress = Path(cfg.output_dir), ScoreProgress()
+    write_json(folder / "env.json", describe_environment(device))
+    classifier = build_classifier(cfg.classifier, device)
+    if cfg.store is None:
+        evaluation = evaluation_of_photos(cfg, classifier, device, folder, progress)
+    else:
+        stores, sweeps = named_stores(given_stores(cfg.store))
+        evaluation = evaluation_of_stores(cfg, classifier, device, stores, sweeps, folder, progress)
+    check_baseline(cfg, evaluation)
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
+        evaluated = finish(cfg, evaluation, folder)
+        figures = dict(evaluated.figures)
+        if cfg.figures is not None:
+            options = build(OmegaConf.create({"_target_": "builtins.dict", **cfg.figures}))
+            figures |= write_infillers(folder, evaluation, evaluated, classifier, **options)
+        logger.summary(evaluated.plain())
+        logger.scores(folder / "scores.csv", figures)
+    if cfg.figures is None:
+        print_scores(evaluated)
+    else:
+        print((folder / "by_law.md").read_text(encoding="utf-8"))
+        print(f"tables, figures, scores: {folder}")
+
+
+def given_stores(store: Any) -> list[str] | dict[str, str]:
+    """`store=...` of a command line: folders, or name to folder."""
+    plain: Any = OmegaConf.to_object(store) if OmegaConf.is_config(store) else [str(store)]
+    names: list[str] | dict[str, str] = plain
+    return names
 
 
 def build_metrics(
@@ -141,16 +185,6 @@ def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> EvaluationR
     options = cfg.evaluation
     bootstrap = Bootstrap(options.resamples, options.level, options.seed)
     return write_evaluation(folder, evaluation, evaluation.run(), options.compare_to, bootstrap)
-
-
-class ScoreSweep(Callback):
-    """Writes `<sweep folder>/<evaluation.name>` when the sweep has ended, also with failed jobs."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Arrange for the scores."""
-        folder = Path(config.hydra.sweep.dir).resolve()
-        if config.get("metrics"):
-            at_end(lambda: score_sweep(config, folder))
 
 
 def score_sweep(cfg: DictConfig, folder: Path) -> EvaluationResult | None:

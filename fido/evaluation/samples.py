@@ -55,7 +55,7 @@ class StoredSamples:
     def ids(self) -> list[str]:
         """See `Samples.ids`: images that any store explains, or all of those that explain some."""
         # A job that failed before its first map must not empty the tables of all others.
-        explained = [ids for store in self.stores.values() if (ids := set(store))]
+        explained = [ids for s in self.stores.values() if (ids := set(s.by_image()))]
         if not explained:
             return []
         found = set.intersection(*explained) if self.common else set.union(*explained)
@@ -123,7 +123,7 @@ class StoredSamples:
         if self.common:
             ids = set(self.ids())
             for name, store in self.stores.items():
-                if left_out := len(set(store) - ids):
+                if left_out := len(set(store.by_image()) - ids):
                     counts[name]["left out: not explained by all"] = left_out
         if self._wrong:
             for name, store in self.stores.items():

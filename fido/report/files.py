@@ -11,8 +11,8 @@ from typing import Any
 from fido.evaluation.bootstrap import Bootstrap
 from fido.evaluation.evaluation import Evaluation, ScoresByRow
 from fido.evaluation.summary import MetricSummary, summarise
-from fido.report.explanation_figure import save_figure
 from fido.report.metric_figure import metric_figure
+from fido.report.style import save_figure
 from fido.report.tables import counts_table, latex_table, markdown_table, scores_csv
 from fido.runtime.files import write_json, write_text
 

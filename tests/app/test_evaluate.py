@@ -15,14 +15,7 @@ from planted import BOX, PLANTED, box_region, planted_sample, write_photo
 
 from fido.records import Explanation
 from fido.runs.store import ResultsStore
-from fido.runs.sweep import (
-    groups_of,
-    named_stores,
-    quote_stores,
-    run_name,
-    split_folders,
-    sweep_stores,
-)
+from fido.runs.sweep import groups_of, named_stores, run_name, sweep_stores
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = "metrics=[localization,outside_box,saliency_metric,deletion]"
@@ -54,7 +47,7 @@ def make_store(folder, saliency, ids=("a", "b", "c")):
 def test_stores_become_tables_and_are_scored_once(tmp_path):
     make_store(tmp_path / "runs,old" / "good", box_region().float())
     bad = make_store(tmp_path / "bad", torch.rand(1, 40, 48), ids=("a", "b"))
-    bad.save_not_explained("c", {"id": "c", "status": "failed", "reason": "loss"})
+    bad.save_not_explained({"id": "c", "status": "failed", "reason": "loss"})
     line = ["store=runs,old/good,bad", METRICS, "metrics.deletion.pixels_per_step=64"]
     first = run("evaluate.py", tmp_path, *line, "logger=none", "hydra.run.dir=out")
     assert first.returncode == 0, first.stderr
@@ -156,17 +149,6 @@ def test_a_sweep_whose_scores_fail_says_so_and_ends_with_an_error(tmp_path):
     assert "explains another classifier than the metrics would use" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "sweep" / "contact_sheet.png").is_file()
-
-
-def test_folders_with_commas_are_told_apart(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("a", "b,c", "b", "d,e,f"):
-        (tmp_path / name).mkdir()
-    assert split_folders("a,b,c") == ["a", "b,c"]
-    assert split_folders("b,a,d,e,f") == ["b", "a", "d,e,f"]
-    assert split_folders("nowhere,a") == ["nowhere", "a"]
-    line = ["store=a,b,c", "store=[x,y]", "store='{A: a}'", "metrics=[x]", "-m", "store="]
-    assert quote_stores(line) == ['store=["a","b,c"]', *line[1:]]
 
 
 def hydra_run(folder, saliency=None, settings=None, overrides=(), **choices):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configurations import command_config
 from PIL import Image
 from torch import nn
 
@@ -228,7 +228,8 @@ def test_the_command_measures_two_photos(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
-            str(ROOT / "evaluate_infillers.py"),
+            str(ROOT / "evaluate.py"),
+            "experiment=infillers",
             "classifier=custom",
             "classifier.network._target_=test_infill_quality.Tiny",
             "classifier.size=[40,48]",
@@ -274,10 +275,8 @@ def test_the_command_measures_two_photos(tmp_path):
 
 @pytest.mark.parametrize("metrics", ["infill_quality", "infill_probability"])
 def test_each_metric_can_be_measured_alone(metrics):
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose(
-            "evaluate_infillers", ["output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
-        )
+    line = ["experiment=infillers", "output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
+    cfg = command_config("evaluate", *line)
     assert list(cfg.infillers) == ["mean", "blur", "random", "local", "vae", "ca"]
     assert list(cfg.metrics) == [metrics]
     assert len(cfg.metrics[metrics].laws) == 10
