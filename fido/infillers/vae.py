@@ -13,6 +13,7 @@ from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution, working_size
 from fido.networks.inpainting_vae import InpaintingVAE
+from fido.runtime.checks import check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
@@ -49,12 +50,9 @@ class VaeInfiller(Infiller):
     ) -> None:
         super().__init__()
         check_options(None, rows_per_pass)
-        if latent not in ("mean", "sample"):
-            raise ValueError(f"infiller.latent must be mean or sample, got {latent!r}")
-        if shrink < 1:
-            raise ValueError(f"infiller.shrink must be 1 or more, got {shrink}")
-        if precision not in ("float32", "bf16"):
-            raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
+        check_choice(("mean", "sample"), "infiller", latent=latent)
+        check_at_least(1, "infiller", shrink=shrink)
+        check_choice(("float32", "bf16"), "infiller", precision=precision)
         if weights is not None:
             shipped.load(network, weights)
         self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
