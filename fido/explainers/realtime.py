@@ -11,8 +11,7 @@ from torch.nn import functional
 from fido import weights as shipped
 from fido.classifiers.base import Classifier
 from fido.classifiers.encoder import FeatureEncoder
-from fido.explainers.base import Progress
-from fido.explainers.sample_batch import collate
+from fido.explainers.base import Progress, collate
 from fido.networks.masking_unet import MaskingUNet
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches

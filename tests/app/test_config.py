@@ -139,6 +139,8 @@ def test_runs_are_compared_by_what_their_explainer_uses():
 def test_experiment_paper_pins_every_published_number():
     config = explain_config("experiment=paper", "data=folder", "data.path=x")
     assert OmegaConf.to_container(config.mask) == {
+        "_target_": "fido.masks.concrete.ConcreteMask",
+        "_partial_": True,
         "grid": 56,
         "temperature": 0.1,
         "initial_keep_prob": 0.5,
@@ -171,7 +173,7 @@ def test_build_fills_what_a_leaf_leaves_open_with_the_very_object():
     explainer = build(
         explain_config().explainer, classifier=classifier, infiller=MeanInfiller(), progress=None
     )
-    assert explainer.fit.classifier is classifier
+    assert explainer.classifier is classifier
 
 
 def test_a_new_explainer_runs_without_touching_anything_else(tmp_path):

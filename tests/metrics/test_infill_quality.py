@@ -16,14 +16,14 @@ from PIL import Image
 from torch import nn
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.features import DeepFeatures
 from fido.evaluation.infills import fill_images
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.edited_image import EditedImage
 from fido.infillers.mean import MeanInfiller
+from fido.infillers.perturbed_image import EditedImage
 from fido.infillers.random import RandomInfiller
 from fido.masks.distributions import CentredBox, ObjectBox, Pixels
 from fido.metrics.functional.feature_distance import (
-    DeepFeatures,
     feature_distance,
     frechet_distance,
 )
