@@ -3,8 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from torch import Tensor
+
+
+class Key(NamedTuple):
+    """What a result belongs to: files, scores, resuming and shards go by it.
+
+    Random numbers go by image and seed alone, so that methods and targets are compared on the
+    same noise.
+
+    Attributes:
+        image_id: Id of the image in its source; any text.
+        target: Class index that is explained.
+        seed: Seed of the run.
+    """
+
+    image_id: str
+    target: int
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.image_id} (class {self.target}, seed {self.seed})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -12,7 +33,7 @@ class Sample:
     """One image with what is known about it.
 
     Attributes:
-        id: Names the image in every artefact; unique in its data source, safe as a file name.
+        id: Name of the image, unique in its data source; any text.
         image: (3, h, w) RGB in [0, 1], at the classifier's size.
         label: Class index of the ground truth, where the source has one.
         boxes: (n, 4) boxes xmin, ymin, xmax, ymax in pixels of `image`, where the source has any.
@@ -37,10 +58,13 @@ class Explanation:
         threshold: Saliency above it is the explanation's region; 0.5 for maps of probabilities.
         keep_prob: (1, h, w) probability that the optimised mask keeps the pixel, where the method
             has one; the same as `saliency` for SSR, one minus it for SDR.
+        counterfactual: (3, h, w) uint8 image that the classifier takes for `target`, where the
+            method makes one.
         history: Curves of the optimisation, each (steps,) float32: "loss" and "score" in nats,
             "area" as a share of the image.
         cost: Rows that went through each network: "forward", "backward", "infill".
         failure: Why there is no usable map (a non-finite loss, say); None on success.
+        seed: Seed of the run; set by the runner.
     """
 
     id: str
@@ -48,11 +72,33 @@ class Explanation:
     saliency: Tensor
     threshold: float = 0.5
     keep_prob: Tensor | None = None
+    counterfactual: Tensor | None = None
     history: dict[str, Tensor] = field(default_factory=dict)
     cost: dict[str, int] = field(default_factory=dict)
     failure: str | None = None
+    seed: int = 0
+
+    @property
+    def key(self) -> Key:
+        """What the explanation is stored under."""
+        return Key(self.id, self.target, self.seed)
 
     @property
     def region(self) -> Tensor:
         """(1, h, w) bool: where the saliency is finite and exceeds the threshold."""
         return (self.saliency > self.threshold) & self.saliency.isfinite()
+
+
+@dataclass(frozen=True, eq=False)
+class RegionEdit:
+    """Two edits of an image, by a region, and the classifier's answers.
+
+    Attributes:
+        kept: (3, h, w) the region as it was, everything else infilled; in [0, 1].
+        removed: (3, h, w) the complement: the region infilled, everything else as it was.
+        probabilities: (3, classes) of the image itself, of `kept`, of `removed`.
+    """
+
+    kept: Tensor
+    removed: Tensor
+    probabilities: Tensor
