@@ -35,15 +35,13 @@ def main(cfg: DictConfig) -> None:
         device = pick_device(cfg.device)
         folder, progress = Path(cfg.output_dir), ScoreProgress()
         write_json(folder / "env.json", describe_environment(device))
-        classifier = build_classifier(cfg.classifier, device)
         if cfg.store is None:
+            classifier = build_classifier(cfg.classifier, device)
             evaluation = evaluation_of_photos(cfg, classifier, device, folder, progress)
         else:
             given = [cfg.store] if isinstance(cfg.store, str) else OmegaConf.to_object(cfg.store)
             stores, sweeps = named_stores(given)
-            evaluation = evaluation_of_stores(
-                cfg, classifier, device, stores, sweeps, folder, progress
-            )
+            evaluation = evaluation_of_stores(cfg, None, device, stores, sweeps, folder, progress)
         check_baseline(cfg, evaluation)
         settings = OmegaConf.to_container(cfg, resolve=True)
         with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:

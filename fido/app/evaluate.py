@@ -22,9 +22,9 @@ from fido.evaluation.stored_explanations import StoredExplanations
 from fido.infillers.base import Infiller
 from fido.metrics.base import ImageMetric
 from fido.metrics.subjects import ComparedRows
-from fido.report.explanation_figure import save_figure
 from fido.report.files import EvaluationResult, write_evaluation
 from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
+from fido.report.style import save_figure
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import groups_of, named_stores
 

@@ -13,6 +13,7 @@ from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
 from fido.evaluation.evaluation import ScoringObserver
 from fido.loggers.terminal import Terminal
+from fido.report.explanation_figure import FigureObserver
 from fido.report.terminal import print_scores
 from fido.runs.runner import Runner
 from fido.runs.shards import Shard
@@ -77,7 +78,12 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
             cfg.target,
             cfg.batch_size,
             cfg.seed,
-            observers=(terminal, logger, *([] if scoring is None else [ScoringObserver(scoring)])),
+            observers=(
+                *([FigureObserver(store)] if cfg.figures else []),
+                terminal,
+                logger,
+                *([] if scoring is None else [ScoringObserver(scoring)]),
+            ),
             shard=shard,
         )
         summary = runner.run(source)

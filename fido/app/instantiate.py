@@ -23,7 +23,7 @@ from fido.classifiers.folding import fold_batch_norms
 from fido.runs.shards import EXECUTION_KEYS, shard_name
 from fido.runtime.memory import keep_freed_memory
 
-SETTINGS = ("classifier", "infiller", "objective", "mask", "explainer", "target", "seed")
+SETTINGS = ("classifier", "infiller", "objective", "mask", "explainer")
 
 
 def build(node: DictConfig, **shared: Any) -> Any:
@@ -61,10 +61,16 @@ def build_classifier(node: DictConfig, device: torch.device) -> Classifier:
 
 
 def settings_of(cfg: DictConfig) -> dict[str, Any]:
-    """The part of a configuration that determines the maps, resolved to plain values."""
+    """The part of a configuration that determines the maps, resolved to plain values.
+
+    Target and seed are not among it: they are part of every result's key, so that several of them
+    live in one folder. An explainer's own seed counts if it is another one than the run's.
+    """
     whole = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(whole, dict)
     chosen: dict[str, Any] = {name: whole[name] for name in SETTINGS}
+    if chosen["explainer"].get("seed") == whole["seed"]:
+        del chosen["explainer"]["seed"]
     # Which images are explained may change from run to run; how they are cut may not.
     chosen["data"] = {"resize": whole["data"]["resize"]}
     for part in chosen.values():

@@ -13,19 +13,21 @@ from omegaconf import DictConfig
 from fido.loggers.wandb_training import close
 from fido.runtime.memory import keep_freed_memory
 from fido.training.checkpoint import TrainingCheckpoint
+from fido.training.labelled_photos import LabelledPhotos
 from fido.training.photos import TrainingPhotos
 
 
-def training_photos(config: DictConfig) -> TrainingPhotos:
+def training_photos(config: DictConfig) -> Any:
     """The photos of `config.photos`, after threads, memory and seeds are set."""
     torch.set_num_threads(config.threads)
     keep_freed_memory()
     pl.seed_everything(config.seed)
-    photos: TrainingPhotos = instantiate(config.photos, _convert_="all")
-    return photos
+    return instantiate(config.photos, _convert_="all")
 
 
-def train(config: DictConfig, photos: TrainingPhotos, steps: int, **trainer: Any) -> None:
+def train(
+    config: DictConfig, photos: TrainingPhotos | LabelledPhotos, steps: int, **trainer: Any
+) -> None:
     """Trains up to a step, or goes on with the training that lies in `config.output`.
 
     Args:
@@ -35,8 +37,7 @@ def train(config: DictConfig, photos: TrainingPhotos, steps: int, **trainer: Any
         steps: Optimiser steps of the whole training.
         **trainer: Options of Lightning's trainer that the configuration does not know.
     """
-    seen = {"batches": photos.batch, "validation_images": photos.validation_images}
-    module = instantiate(config.training, **seen, steps=steps, _convert_="all")
+    module = instantiate(config.training, **photos.inputs(), steps=steps, _convert_="all")
     checkpoint = TrainingCheckpoint(config.output, config.checkpoint_seconds)
     pictures = [instantiate(config.grid, _convert_="all")] if "grid" in config else []
     lightning = instantiate(

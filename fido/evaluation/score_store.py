@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fido.metrics.score_set import ImageScore
 from fido.records import Key
+from fido.runs.store import file_stem
 from fido.runtime.files import write_text
 
 
@@ -33,7 +34,7 @@ class ScoreStore:
 
     def open(self, key: Key) -> StoredScores:
         """The scores of one result, empty if there are none yet."""
-        path = self.folder / f"{key.image_id}.json"
+        path = self.folder / f"{file_stem(key)}.json"
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         return StoredScores(path, content)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fido.runs.observer import Result
-from fido.runs.store import Row
+from fido.runs.store import Row, file_stem
 
 
 class Terminal:
@@ -49,7 +50,7 @@ class Terminal:
         self._lines: list[tuple[str, ...]] = []
         self._results = 0
         self._cost: dict[str, int] = {}
-        self._figure = ""
+        self._figure: str | None = None
 
     def __enter__(self) -> Self:
         if self.interactive:
@@ -88,13 +89,13 @@ class Terminal:
                 (
                     str(row["id"]),
                     str(row["target_name"]),
-                    *(f"{row[name]:.3f}" for name in ("p_original", "p_kept", "p_removed")),
-                    f"{float(row['area'] or 0):.1%}",
+                    *(_number(row, name) for name in ("p_original", "p_kept", "p_removed")),
+                    f"{float(result.explanation.region.float().mean()):.1%}",
                     f"{result.seconds:.0f}",
                 )
             )
         self._cost = result.explanation.cost
-        self._figure = self._figure or result.figure
+        self._figure = self._figure or file_stem(result.explanation.key)
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""
@@ -113,10 +114,16 @@ class Terminal:
                 self.console.print(f"... and {self._results - self.shown} more in scores.csv")
             parts = [f"{rows} {name}" for name, rows in self._cost.items()]
             self.console.print(f"cost an image, in rows through the networks: {', '.join(parts)}")
-            self.console.print(f"picture: {self._figure}", soft_wrap=True)
+            picture = Path(folder) / "figures" / f"{self._figure}.png"
+            self.console.print(f"picture: {picture}", soft_wrap=True)
         if missing:
             self.console.print(f"images left to other shards: {missing}")
         self.console.print(f"results: {folder}", soft_wrap=True)
+
+
+def _number(row: Row, name: str) -> str:
+    value = row.get(name)
+    return "-" if value is None else f"{float(value):.3f}"
 
 
 def _names(ids: Sequence[str]) -> str:

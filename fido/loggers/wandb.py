@@ -14,7 +14,7 @@ from torch import Tensor
 from fido.loggers.wandb_key import wandb_logged_in
 from fido.runs.observer import Result
 from fido.runs.shards import shard_name
-from fido.runs.store import Row
+from fido.runs.store import Row, file_stem
 from fido.runtime.files import write_text
 
 
@@ -66,7 +66,8 @@ class CsvRunLogger(NullLogger):
         lines = [",".join(("step", *history))]
         for step, values in enumerate(_steps(history)):
             lines.append(",".join((str(step), *map(repr, values.values()))))
-        write_text(self.folder / "curves" / f"{result.sample.id}.csv", "\n".join(lines) + "\n")
+        stem = file_stem(result.explanation.key)
+        write_text(self.folder / "curves" / f"{stem}.csv", "\n".join(lines) + "\n")
 
 
 class WandbRunLogger(NullLogger):
@@ -154,7 +155,9 @@ class WandbRunLogger(NullLogger):
             named = {f"{name}/{result.sample.id}": value for name, value in values.items()}
             self._run.log({"step": step, **named})
         caption = f"{result.sample.id}: {result.row['target_name']}"
-        self._run.log({"explanation": wandb.Image(result.figure, caption=caption)})
+        figure = self.folder / "figures" / f"{file_stem(result.explanation.key)}.png"
+        if figure.is_file():
+            self._run.log({"explanation": wandb.Image(str(figure), caption=caption)})
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""

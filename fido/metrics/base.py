@@ -189,11 +189,11 @@ def _rows(state: Any) -> Tensor:
 
 def _encode(image_id: str) -> Tensor:
     """(1, ID_BYTES) bytes of an id: torchmetrics synchronises tensors only."""
-    raw = image_id.encode()
+    raw = image_id.encode(errors="surrogateescape")
     if len(raw) > ID_BYTES:
         raise ValueError(f"an image id may have {ID_BYTES} bytes, got {len(raw)}: {image_id!r}")
     return torch.tensor([list(raw.ljust(ID_BYTES, b"\0"))], dtype=torch.uint8)
 
 
 def _decode(row: Tensor) -> str:
-    return bytes(row.tolist()).rstrip(b"\0").decode()
+    return bytes(row.tolist()).rstrip(b"\0").decode(errors="surrogateescape")

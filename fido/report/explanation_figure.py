@@ -1,50 +1,101 @@
-"""Figures of one explanation and of a sweep; drawn without global state, saved atomically."""
+"""The figure of one explanation, drawn from a store."""
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
-from matplotlib.image import AxesImage
 from torch import Tensor
 
-from fido.records import Explanation, Sample
-from fido.runs.region_edit import RegionEdit
-from fido.runtime.files import atomic_path
+from fido.records import Explanation, Key, RegionEdit, Sample
+from fido.report.style import ACCENT, INK, QUIET, as_text, overlay, save_figure
+from fido.runs.observer import Result
+from fido.runs.store import ResultsStore, Row
 
-INK, ACCENT, QUIET = "#222222", "#b2182b", "#9aa5b1"
+
+def draw_figures(store: ResultsStore, keys: Iterable[Key] | None = None) -> list[Path]:
+    """Draw figures of a store's results, from the store alone.
+
+    Args:
+        store: Where the results are.
+        keys: Which results; None draws all.
+
+    Returns:
+        The PNG files.
+    """
+    names = store.class_names()
+    paths = []
+    for key in store if keys is None else keys:
+        figure = explanation_figure(store.sample(key), store.load(key), store.edit(key), names)
+        paths.append(save_figure(figure, store.figure_path(key)))
+    return paths
+
+
+class FigureObserver:
+    """Draws the figure of every result as soon as it is stored; an observer of a runner.
+
+    Args:
+        store: The runner's.
+    """
+
+    def __init__(self, store: ResultsStore) -> None:
+        self.store = store
+
+    def begin(self, done: int, to_do: int) -> None:
+        """Draw what an interrupted run has stored and not drawn."""
+        draw_figures(
+            self.store, (key for key in self.store if not self.store.figure_path(key).is_file())
+        )
+
+    def result(self, result: Result) -> None:
+        """See `Observer.result`."""
+        draw_figures(self.store, [result.explanation.key])
+
+    def skipped(self, row: Row) -> None:
+        """See `Observer.skipped`."""
 
 
 def explanation_figure(
-    sample: Sample, explanation: Explanation, edit: RegionEdit, class_names: Sequence[str]
+    sample: Sample,
+    explanation: Explanation,
+    edit: RegionEdit | None,
+    class_names: Sequence[str],
 ) -> Figure:
-    """Photo, saliency, the region alone and its complement, class probabilities, curves."""
-    name = class_names[explanation.target]
+    """Photo, saliency, the region alone and its complement, class probabilities, curves.
+
+    Args:
+        sample: What was explained.
+        explanation: The result.
+        edit: The image edited by the explanation's region; None leaves these panels out.
+        class_names: Name of every class; without any, classes are called by their number.
+    """
+    names = class_names or _Numbers()
+    name = names[explanation.target]
     figure = Figure(figsize=(17, 5.1), layout="constrained")
     grid = figure.add_gridspec(2, 5, height_ratios=(3.4, 0.9), width_ratios=(1, 1, 1, 1, 1.2))
-    original, kept, removed = edit.probabilities[:, explanation.target].tolist()
-    pictures = (
-        (0, "photo", original, sample.image, 0),
-        (2, "only the region kept", kept, edit.kept, 1),
-        (3, "the region removed", removed, edit.removed, 2),
-    )
-    for column, title, probability, image, row in pictures:
+    pictures = [(0, "photo", sample.image)]
+    if edit is not None:
+        pictures += [
+            (2, "only the region kept", edit.kept),
+            (3, "the region removed", edit.removed),
+        ]
+    for row, (column, title, image) in enumerate(pictures):
         axes = figure.add_subplot(grid[0, column])
         _picture(axes, image)
+        if edit is None:
+            axes.set_title(title, color=INK)
+            continue
+        probabilities = edit.probabilities[row]
+        probability = float(probabilities[explanation.target])
         axes.set_title(f"{title}\n{_short(name)} {probability:.3f}", color=INK)
-        _class_bars(
-            figure.add_subplot(grid[1, column]),
-            edit.probabilities[row],
-            explanation.target,
-            class_names,
-        )
+        below = figure.add_subplot(grid[1, column])
+        _class_bars(below, probabilities, explanation.target, names)
     axes = figure.add_subplot(grid[0, 1])
     drawn = overlay(axes, sample.image, explanation)
     share = float(explanation.region.float().mean())
@@ -56,73 +107,8 @@ def explanation_figure(
     below.text(0.5, 0.0, f"raw range {low:.3g} to {high:.3g}", ha="center", color=INK, fontsize=9)
     if explanation.history:
         _curves(figure, grid[:, 4], explanation)
-    figure.suptitle(f"{sample.id}: {name}", color=INK, fontweight="bold")
+    figure.suptitle(as_text(f"{sample.id}: {name}"), color=INK, fontweight="bold")
     return figure
-
-
-def contact_sheet(
-    cells: dict[tuple[str, str], tuple[Tensor, Explanation, str]],
-    rows: Sequence[str],
-    columns: Sequence[str],
-) -> Figure:
-    """A grid of saliency overlays: a row an image, a column a setting.
-
-    Args:
-        cells: (row, column) to image (3, h, w), explanation and caption; missing cells stay empty.
-        rows: Names of the rows.
-        columns: Names of the columns.
-    """
-    side = 2.3
-    figure = Figure(
-        figsize=(side * (len(columns) + 0.3), (side + 0.35) * len(rows) + 0.7), layout="constrained"
-    )
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            axes = figure.add_subplot(len(rows), len(columns), i * len(columns) + j + 1)
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-            if i == 0:
-                axes.set_title("\n".join(textwrap.wrap(column, 26)), fontsize=9, color=INK)
-            if j == 0:
-                axes.set_ylabel("\n".join(textwrap.wrap(row, 22)), fontsize=9, color=INK)
-            if (row, column) in cells:
-                image, explanation, caption = cells[row, column]
-                overlay(axes, image, explanation)
-                axes.set_axis_on()
-                axes.set_xlabel(caption, fontsize=8, color=INK)
-            else:
-                axes.text(0.5, 0.5, "not there", ha="center", va="center", color=QUIET)
-    return figure
-
-
-def overlay(axes: Axes, image: Tensor, explanation: Explanation) -> AxesImage:
-    """Draw the saliency over the lightened grey photo, red above the threshold and blue below.
-
-    Returns:
-        The drawn map, for a colour bar.
-    """
-    saliency = explanation.saliency[0].numpy()
-    finite = saliency[np.isfinite(saliency)]
-    reach = max(float(np.abs(finite - explanation.threshold).max(initial=0.0)), 1e-6)
-    norm = TwoSlopeNorm(
-        explanation.threshold, explanation.threshold - reach, explanation.threshold + reach
-    )
-    grey = 1 - (1 - image.mean(0).numpy()) * 0.7
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
-    drawn = axes.imshow(saliency, cmap="seismic", norm=norm, alpha=0.5)
-    region = explanation.region[0].numpy()
-    if region.any() and not region.all():
-        axes.contour(region, levels=[0.5], colors=[INK], linewidths=0.7)
-    axes.set(xticks=[], yticks=[])
-    return drawn
-
-
-def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
-    """Write a PNG atomically."""
-    FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png", facecolor="white")
-    return path
 
 
 def _picture(axes: Axes, image: Tensor) -> None:
@@ -134,7 +120,7 @@ def _class_bars(
     axes: Axes, probabilities: Tensor, target: int, class_names: Sequence[str], count: int = 3
 ) -> None:
     """The strongest classes of one image as horizontal bars, the target in red."""
-    top = probabilities.topk(min(count, len(class_names)))
+    top = probabilities.topk(min(count, len(probabilities)))
     indices = top.indices.tolist()
     axes.barh(
         range(len(indices)),
@@ -168,4 +154,14 @@ def _curves(figure: Figure, place: SubplotSpec, explanation: Explanation) -> Non
 
 
 def _short(name: str, width: int = 24) -> str:
-    return textwrap.shorten(name, width, placeholder="…")
+    return as_text(textwrap.shorten(name, width, placeholder="…"))
+
+
+class _Numbers(Sequence[str]):
+    """Names of classes that nobody has named."""
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: Any) -> Any:
+        return f"class {index}"

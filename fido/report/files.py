@@ -15,8 +15,8 @@ from fido.evaluation.bootstrap import Bootstrap
 from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.frame import Results, score_frame, wide
 from fido.evaluation.summary import MetricSummary, summarise
-from fido.report.explanation_figure import save_figure
 from fido.report.metric_figure import metric_figure
+from fido.report.style import save_figure
 from fido.report.tables import classifier_note, counts_table, latex_table, markdown_table
 from fido.runtime.files import atomic_path, write_json, write_text
 
@@ -106,7 +106,7 @@ def write_frame(folder: Path, frame: pd.DataFrame) -> None:
     """
     for name, table in (("scores.csv", wide(frame)), ("scores_long.csv", frame)):
         with atomic_path(folder / name) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            table.to_csv(temporary, index=False, lineterminator="\n", errors="surrogateescape")
     if find_spec("pyarrow") is not None:
         with atomic_path(folder / "scores.parquet") as temporary:
             frame.to_parquet(temporary, index=False)

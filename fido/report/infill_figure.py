@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fido.evaluation.infills import Infills
-from fido.report.explanation_figure import INK
+from fido.report.style import INK
 
 HOLE = 1.0
 """Grey level of dropped pixels in the picture of the mask."""

@@ -12,10 +12,10 @@ from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.infills import fill_images, seconds_per_fill, seconds_per_gradient
 from fido.masks.distributions import MaskDistribution, Pixels, draw_masks
 from fido.records import Sample
-from fido.report.explanation_figure import save_figure
 from fido.report.files import EvaluationResult
 from fido.report.infill_figure import fills_figure
 from fido.report.law_tables import law_tables, seconds_table
+from fido.report.style import save_figure
 from fido.runtime.files import write_text
 
 

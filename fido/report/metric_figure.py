@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from fido.evaluation.summary import MetricSummary, is_reference
 from fido.metrics.base import Column
-from fido.report.explanation_figure import INK, QUIET
+from fido.report.style import INK, QUIET
 
 
 def metric_figure(summary: MetricSummary, level: float = 0.95) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from fido.evaluation.summary import MetricSummary
-from fido.report.explanation_figure import INK, QUIET
+from fido.report.style import INK, QUIET
 
 
 @dataclass(frozen=True)

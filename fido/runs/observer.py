@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from fido.records import Explanation, Sample
-from fido.runs.region_edit import RegionEdit
+from fido.records import Explanation, RegionEdit, Sample
 from fido.runs.store import Row
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One explained image as observers get it; its files are already on disk."""
+    """One explained image as observers get it; its file is already on disk.
+
+    Attributes:
+        sample: What was explained.
+        explanation: The map; `explanation.key` is what it is stored under.
+        edit: The image edited by the explanation's region.
+        row: Its numbers and names, as in `scores.csv`.
+        seconds: Time that the explanation took.
+    """
 
     sample: Sample
     explanation: Explanation
     edit: RegionEdit
     row: Row
-    figure: str
     seconds: float
 
 

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.masks.concrete import composite
+from fido.records import RegionEdit
 from fido.runtime.noise import ImageNoise
-
-
-@dataclass(frozen=True, eq=False)
-class RegionEdit:
-    """Two counterfactual images of a region and the classifier's answers.
-
-    Attributes:
-        kept: (3, h, w) the region as it was, everything else infilled.
-        removed: (3, h, w) the complement: the region infilled, everything else as it was.
-        probabilities: (3, classes) of the original, of `kept`, of `removed`.
-    """
-
-    kept: Tensor
-    removed: Tensor
-    probabilities: Tensor
 
 
 @torch.no_grad()

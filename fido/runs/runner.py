@@ -1,11 +1,11 @@
-"""From a source of photos to a store of explanations, resumable image by image."""
+"""From a source of photos to a store of explanations, resumable result by result."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,33 +16,38 @@ from fido.data.base import Entry, PhotoSource
 from fido.data.photo import UnreadableImageError
 from fido.explainers.base import Explainer
 from fido.infillers.base import Infiller
-from fido.records import Explanation, Sample
-from fido.report.explanation_figure import explanation_figure, save_figure
+from fido.records import Explanation, Key, RegionEdit, Sample
 from fido.runs.observer import Observer, Result
-from fido.runs.region_edit import RegionEdit, edit_region
+from fido.runs.region_edit import edit_region
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore, Row
-from fido.runs.target import resolve_target
+from fido.runs.target import resolve_target, target_without_network
 from fido.runtime.files import write_json
 from fido.runtime.noise import ImageNoise
 
 AVERAGED = ("p_original", "p_kept", "p_removed", "area")
-"""Columns of `scores.csv` whose means stand in the summary."""
+"""Columns of `scores.csv` whose means stand in the summary, as far as they are there."""
+
+RANKED = 2
+"""Classes of a photo that the store remembers: what target=predicted and target=second ask for."""
 
 
 class Runner:
     """Explains the images of a source, or of a share of it, that its store does not hold yet.
 
+    It explains and stores; figures and scores are made of the store, by observers or later.
+
     Args:
         classifier: What is explained.
-        infiller: Fills around and inside the explained region for figures and scores.
+        infiller: Fills around and inside the explained region for the stored edits.
         explainer: The method.
         store: Where explanations go.
         target: Which class is explained; see `resolve_target`.
         batch_size: Images that the explainer gets at once.
-        seed: Of the infiller's random numbers when the region is edited.
-        observers: Who is told of results.
+        seed: Of the run; part of every result's key, and of the edits' random numbers.
+        observers: Who is told of results, in this order.
         shard: Which share of the images this is; all by default.
+        with_scores: Adds scores to rows before `scores.csv` is written; None adds none.
 
     Raises:
         ValueError: If `batch_size` is below 1.
@@ -59,6 +64,7 @@ class Runner:
         seed: int = 0,
         observers: Sequence[Observer] = (),
         shard: Shard | None = None,
+        with_scores: Callable[[list[Row]], list[Row]] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -71,56 +77,96 @@ class Runner:
         self.seed = seed
         self.observers = observers
         self.shard = shard or Shard()
+        self.with_scores = with_scores
+        self._targets: dict[str, int] = {}
 
     def run(self, source: PhotoSource) -> dict[str, Any]:
         """Explain what is left; write `scores.csv` and `summary.json` whatever happens.
 
         Returns:
-            The summary: images of the store by status, how many of the source are `missing`,
+            The summary: results of the store by status, how many of the source are `missing`,
             means of the numeric columns, cost, images and seconds of this run.
 
         Raises:
             UnreadableImageError: If an image cannot be read and the source is set to stop.
         """
+        for path in self.store.set_aside_damaged():
+            for observer in self.observers:
+                observer.skipped(
+                    {"id": path.name, "status": "damaged", "reason": f"set aside as {path}"}
+                )
+        self.store.save_class_names(self.classifier.class_names)
         entries = source.selected()
         share = self.shard.share(entries)
-        left = [entry for entry in share if entry.id not in self.store]
+        left = self._left(share)
         for observer in self.observers:
             observer.begin(len(share) - len(left), len(left))
         started, explained = time.perf_counter(), 0
         whole: dict[str, Any] = {}
         try:
-            for samples in self._batches(source, left):
-                explained += self._explain(samples)
+            for samples, rankings in self._batches(source, left):
+                explained += self._explain(samples, rankings)
         finally:
             seconds = round(time.perf_counter() - started, 3)
-            selected = {entry.id for entry in entries}
-            for rows in self.store.rows_until_stable(selected):
+            for stored in self.store.rows_until_stable(lambda: not self._missing(entries)):
+                rows = stored if self.with_scores is None else self.with_scores(stored)
                 whole = {
                     **summary(rows),
-                    "missing": len(selected.difference(str(row["id"]) for row in rows)),
+                    "missing": self._missing(entries),
                     "this_run": {"images": explained, "seconds": seconds},
                 }
                 self.store.write_scores(rows)
                 write_json(self.store.folder / "summary.json", whole)
         return whole
 
-    def _batches(self, source: PhotoSource, entries: Sequence[Entry]) -> Iterator[list[Sample]]:
-        """Samples with their targets set, `batch_size` at a time."""
-        batch: list[Sample] = []
+    def _left(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries whose results are not in the store, from one look into its folder."""
+        keys = self.store.by_image()
+        left = []
         for entry in entries:
-            # Asked again: shards of another number, started meanwhile, share images with this one.
-            sample = None if entry.id in self.store else self._sample(source, entry)
-            if sample is not None:
-                batch.append(sample)
-            if len(batch) == self.batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+            target = self._known_target(entry, keys.get(entry.id, []))
+            if target is None or Key(entry.id, target, self.seed) not in keys.get(entry.id, []):
+                left.append(entry)
+        return left
 
-    def _sample(self, source: PhotoSource, entry: Entry) -> Sample | None:
+    def _missing(self, entries: Sequence[Entry]) -> int:
+        """How many entries have neither a result nor a note of why there is none."""
+        noted = {str(row["id"]) for row in self.store.rows_not_explained()}
+        return sum(entry.id not in noted for entry in self._left(entries))
+
+    def _known_target(self, entry: Entry, keys: Sequence[Key]) -> int | None:
+        """The class of an entry, as far as no network has to be asked for it."""
+        if entry.id not in self._targets:
+            ranking = self.store.ranking(keys[0]) if keys else []
+            names = self.classifier.class_names
+            target = target_without_network(self.target, entry.label, ranking, names)
+            if target is None:
+                return None
+            self._targets[entry.id] = target
+        return self._targets[entry.id]
+
+    def _batches(
+        self, source: PhotoSource, entries: Sequence[Entry]
+    ) -> Iterator[tuple[list[Sample], list[list[int]]]]:
+        """Samples with their targets set, and the photos' first classes, `batch_size` at a time."""
+        samples: list[Sample] = []
+        rankings: list[list[int]] = []
+        for entry in entries:
+            loaded = self._load(source, entry)
+            if loaded is not None:
+                samples.append(loaded[0])
+                rankings.append(loaded[1])
+            if len(samples) == self.batch_size:
+                yield samples, rankings
+                samples, rankings = [], []
+        if samples:
+            yield samples, rankings
+
+    def _load(self, source: PhotoSource, entry: Entry) -> tuple[Sample, list[int]] | None:
         """The sample of an entry with its target, or None if it is not to be explained."""
+        # Asked again: shards of another number, started meanwhile, share images with this one.
+        if entry.id in self._targets and self._key(entry.id) in self.store:
+            return None
         try:
             sample = source.load(entry)
         except UnreadableImageError as error:
@@ -129,55 +175,81 @@ class Runner:
             self._skip({"id": entry.id, "status": "unreadable", "reason": str(error)})
             return None
         with torch.no_grad():
-            logits = self.classifier(sample.image.unsqueeze(0).to(self.classifier.device))[0]
+            logits = self.classifier(sample.image.unsqueeze(0).to(self.classifier.device))[0].cpu()
+        names = self.classifier.class_names
+        if not logits.isfinite().all():
+            self._skip(
+                {
+                    "id": entry.id,
+                    "status": "failed",
+                    "reason": "the classifier gives this photo logits that are not finite numbers",
+                    "label": sample.label,
+                }
+            )
+            return None
         if source.only_correct and int(logits.argmax()) != sample.label:
             self._skip(
                 {
                     "id": entry.id,
                     "status": "excluded",
-                    "reason": f"predicted {self.classifier.class_names[int(logits.argmax())]}",
+                    "reason": f"predicted {names[int(logits.argmax())]}",
                     "label": sample.label,
                 }
             )
             return None
-        target = resolve_target(self.target, sample, logits.cpu(), self.classifier.class_names)
-        return replace(sample, target=target)
+        target = resolve_target(self.target, sample, logits, names)
+        self._targets[entry.id] = target
+        if self._key(entry.id) in self.store:
+            return None
+        ranking = logits.topk(min(RANKED, len(names))).indices.tolist()
+        return replace(sample, target=target), ranking
 
-    def _explain(self, samples: list[Sample]) -> int:
+    def _key(self, image_id: str) -> Key:
+        return Key(image_id, self._targets[image_id], self.seed)
+
+    def _explain(self, samples: list[Sample], rankings: list[list[int]]) -> int:
         """Explain, save and announce a batch; returns how many have an explanation now."""
         explained = 0
         started = time.perf_counter()
         explanations = self.explainer.explain(samples)
         seconds = (time.perf_counter() - started) / len(samples)
-        for sample, explanation in zip(samples, explanations, strict=True):
-            if explanation.failure is not None:
-                row: Row = {"id": sample.id, "status": "failed", "reason": explanation.failure}
-                self._skip(row)
+        for sample, unsigned, ranking in zip(samples, explanations, rankings, strict=True):
+            explanation = replace(unsigned, seed=self.seed)
+            failure = explanation.failure
+            if failure is None and not explanation.saliency.isfinite().all():
+                failure = "the map holds values that are not finite numbers"
+            if failure is not None:
+                self._skip(
+                    {
+                        "id": sample.id,
+                        "status": "failed",
+                        "reason": failure,
+                        "target": explanation.target,
+                        "seed": self.seed,
+                    }
+                )
                 continue
             noise = ImageNoise(self.seed, [sample.id], "edit", self.classifier.device)
             edit = edit_region(
                 self.classifier, self.infiller, sample.image, explanation.region, noise
             )
             row = self._row(sample, explanation, edit)
-            figure = self.store.folder / "figures" / f"{sample.id}.png"
-            names = self.classifier.class_names
-            save_figure(explanation_figure(sample, explanation, edit, names), figure)
-            self.store.save(sample, explanation, row)
+            self.store.save(sample, explanation, row, edit, ranking)
             explained += 1
             for observer in self.observers:
-                observer.result(Result(sample, explanation, edit, row, str(figure), seconds))
+                observer.result(Result(sample, explanation, edit, row, seconds))
         return explained
 
     def _skip(self, row: Row) -> None:
-        self.store.save_not_explained(str(row["id"]), row)
+        self.store.save_not_explained(row)
         for observer in self.observers:
             observer.skipped(row)
 
     def _row(self, sample: Sample, explanation: Explanation, edit: RegionEdit) -> Row:
         # No times in here: an interrupted run that goes on leaves the same bytes as another.
         names = self.classifier.class_names
-        original, kept, removed = edit.probabilities[:, explanation.target].tolist()
-        predicted = int(edit.probabilities[0].argmax())
+        photo = edit.probabilities[0]
+        predicted = int(photo.argmax())
         last = {name: float(curve[-1]) for name, curve in explanation.history.items()}
         return {
             "id": sample.id,
@@ -186,12 +258,10 @@ class Runner:
             "label": sample.label,
             "target": explanation.target,
             "target_name": names[explanation.target],
+            "seed": explanation.seed,
             "predicted": predicted,
             "predicted_name": names[predicted],
-            "p_original": original,
-            "p_kept": kept,
-            "p_removed": removed,
-            "area": float(explanation.region.float().mean()),
+            "p_original": float(photo[explanation.target]),
             "saliency_min": float(explanation.saliency.min()),
             "saliency_max": float(explanation.saliency.max()),
             **{f"last_{name}": value for name, value in last.items()},
@@ -202,17 +272,19 @@ class Runner:
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Counts by status and means of the numeric columns over explained images.
 
-    A mean that is not finite, because a classifier gave no number for an edited image, is None.
+    A mean that is not finite, because a classifier gave no number for an edited image, is None;
+    a column that a row does not have counts for the others only.
     """
     explained = [row for row in rows if row["status"] == "explained"]
-    means = {
-        name: math.fsum(float(row[name] or 0) for row in explained) / len(explained)
-        for name in AVERAGED
-        if explained
-    }
+    means = {}
+    for name in AVERAGED:
+        values = [float(value) for row in explained if (value := row.get(name)) is not None]
+        if values:
+            mean = math.fsum(values) / len(values)
+            means[name] = mean if math.isfinite(mean) else None
     costs = ("forward", "backward", "infill")
     return {
         "images": dict(Counter(str(row["status"]) for row in rows)),
-        "mean": {name: mean if math.isfinite(mean) else None for name, mean in means.items()},
+        "mean": means,
         "cost": {name: sum(int(row.get(name) or 0) for row in explained) for name in costs},
     }

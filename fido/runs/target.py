@@ -61,13 +61,43 @@ def resolve_target(
                 f"target=label, but image {sample.id!r} has no label; "
                 "use target=predicted, a class index or a class name"
             )
-        return sample.label
+        return _checked(sample.label, f"the label of image {sample.id!r}", class_names)
     if isinstance(target, int) or target.lstrip("-").isdigit():
-        index = int(target)
-        if not 0 <= index < len(class_names):
-            raise ValueError(
-                f"target={index} is not a class index of this classifier; "
-                f"expected 0 to {len(class_names) - 1}"
-            )
-        return index
+        return _checked(int(target), f"target={int(target)}", class_names)
+    return class_index(target, class_names)
+
+
+def _checked(index: int, what: str, class_names: Sequence[str]) -> int:
+    if not 0 <= index < len(class_names):
+        number = "" if what.endswith(f"={index}") else f", {index},"
+        raise ValueError(
+            f"{what}{number} is not a class index of this classifier; "
+            f"expected 0 to {len(class_names) - 1}"
+        )
+    return index
+
+
+def target_without_network(
+    target: str | int, label: int | None, ranking: Sequence[int], class_names: Sequence[str]
+) -> int | None:
+    """The class index that `target` means, where it can be told without the classifier's answer.
+
+    So a run that is started again knows what it has without passing every photo once more.
+
+    Args:
+        target: See `resolve_target`.
+        label: The image's ground truth, where known.
+        ranking: The photo's classes, the most probable first, as far as they are known.
+        class_names: Name of every class.
+
+    Returns:
+        None where the classifier has to be asked, or `resolve_target` has something to refuse.
+    """
+    if target in ("predicted", "second"):
+        place = 0 if target == "predicted" else 1
+        return ranking[place] if len(ranking) > place else None
+    if target == "label":
+        return label if label is not None and 0 <= label < len(class_names) else None
+    if isinstance(target, int) or target.lstrip("-").isdigit():
+        return int(target) if 0 <= int(target) < len(class_names) else None
     return class_index(target, class_names)

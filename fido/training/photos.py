@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -65,3 +66,7 @@ class TrainingPhotos:
     def batch(self, step: int) -> Tensor:
         """(n, 3, side, side) float32 RGB in [0, 1]: batch number `step`."""
         return self._stream.batch(step)
+
+    def inputs(self) -> dict[str, Any]:
+        """What a training of an infiller takes: batches and validation photos."""
+        return {"batches": self.batch, "validation_images": self.validation_images}

@@ -54,7 +54,7 @@ def make_store(folder, saliency, ids=("a", "b", "c")):
 def test_stores_become_tables_and_are_scored_once(tmp_path):
     make_store(tmp_path / "runs,old" / "good", box_region().float())
     bad = make_store(tmp_path / "bad", torch.rand(1, 40, 48), ids=("a", "b"))
-    bad.save_not_explained("c", {"id": "c", "status": "failed", "reason": "loss"})
+    bad.save_not_explained({"id": "c", "status": "failed", "reason": "loss"})
     line = ["store=runs,old/good,bad", METRICS, "metrics.deletion.pixels_per_step=64"]
     first = run("evaluate.py", tmp_path, *line, "logger=none", "hydra.run.dir=out")
     assert first.returncode == 0, first.stderr

@@ -14,6 +14,7 @@ from command_line import command, environment, explain
 from planted import box_region, iou, write_photo
 from wandb_offline import read_run
 
+from fido.records import Key
 from fido.runs.store import ResultsStore
 
 
@@ -29,13 +30,13 @@ def test_one_run_leaves_everything_and_runs_only_once(tmp_path, photos):
     first = explain(tmp_path, *line)
     assert first.returncode == 0, first.stderr
     assert "0 images done, 2 to do" in first.stdout
-    assert "run/figures/a.png" in first.stdout
+    assert "run/figures/a.class1.seed0.png" in first.stdout
     assert not re.search(r"\x1b|\r", first.stdout + first.stderr), "control characters in a log"
     run = tmp_path / "run"
     for file in ("scores.csv", "summary.json", "env.json", "settings.json", ".hydra/config.yaml"):
         assert (run / file).is_file(), file
     store = ResultsStore(run)
-    assert list(store) == ["a", "b"]
+    assert list(store) == [Key("a", 1), Key("b", 1)]
     assert iou(store.load("a").region, box_region()) > 0.8
     with (run / "scores.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -77,7 +78,7 @@ def test_a_failing_job_does_not_lose_the_others_and_only_it_runs_again(tmp_path,
     assert first.returncode != 0
     assert "nothing" in first.stderr
     (sweep,) = (tmp_path / "outputs" / "sweeps").iterdir()
-    jobs = {path.parent.parent for path in sweep.rglob("explanations/a.safetensors")}
+    jobs = {path.parent.parent for path in sweep.rglob("explanations/a.class1.seed0.safetensors")}
     assert len(jobs) == 4
     assert {job.name for job in jobs} == {
         f"objective={objective},target={target}"
@@ -85,7 +86,7 @@ def test_a_failing_job_does_not_lose_the_others_and_only_it_runs_again(tmp_path,
         for target in ("bright", "1")
     }
     assert (sweep / "contact_sheet.png").stat().st_size > 10_000
-    assert all((job / "curves" / "a.csv").is_file() for job in jobs)
+    assert all((job / "curves" / "a.class1.seed0.csv").is_file() for job in jobs)
     again = explain(tmp_path, *line)
     assert again.stdout.count("1 images done, 0 to do") == 4
     assert list((tmp_path / "outputs" / "sweeps").iterdir()) == [sweep]
@@ -138,8 +139,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
     assert process.returncode != 0
     done = list(ResultsStore(tmp_path / "run"))
     assert 2 <= len(done) < 6
-    for image_id in done:
-        assert ResultsStore(tmp_path / "run").load(image_id).saliency.isfinite().all()
+    for key in done:
+        assert ResultsStore(tmp_path / "run").load(key).saliency.isfinite().all()
     if how == signal.SIGINT:
         assert (tmp_path / "run" / "scores.csv").read_text().count("explained") == len(done)
 
@@ -158,4 +159,4 @@ def test_an_error_marks_the_wandb_run_as_failed(tmp_path, photos):
     assert run.returncode == 1
     assert "b.png" in run.stderr
     assert read_run(tmp_path / "run")["exit_code"] == 1
-    assert list(ResultsStore(tmp_path / "run")) == ["a"]
+    assert list(ResultsStore(tmp_path / "run")) == [Key("a", 1)]

@@ -48,7 +48,7 @@ def two_stores(folder):
             save(bad, i, noise(i))
         else:
             row = {"id": sample(i).id, "status": "failed", "reason": "the loss is not finite"}
-            bad.save_not_explained(sample(i).id, row)
+            bad.save_not_explained(row)
     return {"good": good, "noise": bad}
 
 

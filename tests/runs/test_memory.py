@@ -4,11 +4,9 @@ import multiprocessing
 import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from unittest.mock import patch
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 from planted import planted_classifier, write_photo
 
 from fido.data.folder import FolderPhotos
@@ -20,6 +18,7 @@ from fido.infillers.mean import MeanInfiller
 from fido.loggers.terminal import Terminal
 from fido.masks.objectives import SSR
 from fido.metrics.localization import Localization
+from fido.report.explanation_figure import FigureObserver
 from fido.runs.runner import Runner
 from fido.runs.store import ResultsStore
 from fido.runtime.memory import keep_freed_memory
@@ -58,14 +57,11 @@ def peaks(folder, drawn):
     localization, samples = {"localization": Localization()}, StoredSamples({"run": store})
     contenders = ComparedRows({"run": store})
     scoring = Evaluation(localization, {}, samples, contenders, folder / "evaluation")
-    observers = (terminal, ScoringObserver(scoring), peak)
+    figures = (FigureObserver(store),) if drawn else ()
+    observers = (*figures, terminal, ScoringObserver(scoring), peak)
     runner = Runner(classifier, infiller, explainer, store, observers=observers)
     source = FolderPhotos(str(folder / "photos"), size=(40, 48))
-    if drawn:
-        runner.run(source)
-    else:
-        with patch("fido.runs.runner.explanation_figure", lambda *_: Figure((0.1, 0.1))):
-            runner.run(source)
+    runner.run(source)
     return peak.after
 
 

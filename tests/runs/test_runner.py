@@ -1,9 +1,8 @@
 import csv
+import dataclasses
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from planted import planted_classifier
 from planted_run import Notes, Planted
 
@@ -11,6 +10,7 @@ from fido.data.photo import UnreadableImageError
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
 from fido.masks.objectives import SSR
+from fido.records import Explanation, Key
 from fido.runs.runner import Runner
 from fido.runs.store import ResultsStore
 
@@ -25,27 +25,32 @@ def photos(tmp_path):
 def runner(folder, notes=None, **arguments):
     classifier, infiller = planted_classifier(), MeanInfiller((0.2, 0.2, 0.2))
     explainer = Fido(
-        classifier, infiller, SSR(0.02), {"grid": 10}, steps=arguments.pop("steps", 40), samples=2
+        classifier,
+        infiller,
+        SSR(0.02),
+        {"grid": 10},
+        steps=arguments.pop("steps", 40),
+        samples=2,
+        seed=arguments.get("seed", 0),
     )
     store = ResultsStore(folder)
     observers = [notes] if notes else []
     return Runner(classifier, infiller, explainer, store, observers=observers, **arguments)
 
 
-def test_a_run_leaves_map_figure_and_scores(tmp_path, photos):
+def test_a_run_leaves_maps_edits_and_a_table(tmp_path, photos):
     summary = runner(tmp_path / "run").run(Planted(photos, ["a", "b"]))
     assert summary["images"] == {"explained": 2}
     assert summary["cost"] == {"forward": 160, "backward": 160, "infill": 160}
     store = ResultsStore(tmp_path / "run")
-    assert list(store) == ["a", "b"]
+    assert list(store) == [Key("a", 1), Key("b", 1)]
     row = store.row("a")
     assert (row["target"], row["target_name"], row["predicted_name"]) == (1, "bright", "bright")
     assert row["p_original"] > 0.99
-    assert row["p_kept"] > 0.99
-    assert row["p_removed"] < 0.05
-    with Image.open(tmp_path / "run" / "figures" / "a.png") as figure:
-        assert figure.size[0] > 1000
-        assert np.asarray(figure.convert("L")).std() > 20
+    _, kept, removed = store.edit("a").probabilities[:, 1].tolist()
+    assert kept > 0.99
+    assert removed < 0.05
+    assert store.class_names() == ["dark", "bright"]
     with (tmp_path / "run" / "scores.csv").open(newline="") as lines:
         assert [r["id"] for r in csv.DictReader(lines)] == ["a", "b"]
 
@@ -53,13 +58,16 @@ def test_a_run_leaves_map_figure_and_scores(tmp_path, photos):
 def test_what_is_done_is_not_done_again(tmp_path, photos):
     source = Planted(photos, ["a", "b", "c"], limit=1)
     runner(tmp_path / "run").run(source)
-    before = (tmp_path / "run" / "explanations" / "a.safetensors").stat().st_mtime_ns
+    path = tmp_path / "run" / "explanations" / "a.class1.seed0.safetensors"
+    before = path.stat().st_mtime_ns
     notes = Notes()
     source.limit = None
     runner(tmp_path / "run", notes).run(source)
     assert notes.begun == [(1, 2)]
     assert notes.results == ["b", "c"]
-    assert (tmp_path / "run" / "explanations" / "a.safetensors").stat().st_mtime_ns == before
+    assert (
+        tmp_path / "run" / "explanations" / "a.class1.seed0.safetensors"
+    ).stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -80,7 +88,7 @@ def test_an_unreadable_image_stops_and_keeps_what_was_done(tmp_path, photos):
     source = Planted(photos, ["a", "broken", "c"])
     with pytest.raises(UnreadableImageError, match=r"broken\.png"):
         runner(tmp_path / "run", steps=2).run(source)
-    assert list(ResultsStore(tmp_path / "run")) == ["a"]
+    assert list(ResultsStore(tmp_path / "run")) == [Key("a", 1)]
     assert (tmp_path / "run" / "scores.csv").is_file()
 
 
@@ -114,9 +122,6 @@ def test_a_failed_image_is_marked_and_the_rest_goes_on(tmp_path, photos):
     assert summary["images"] == {"explained": 2, "failed": 1}
     row = next(r for r in made.store.rows() if r["id"] == "dark")
     assert "not finite" in row["reason"]
-    # The region removed is dark, too: it has no probability, and JSON no word for that.
-    assert summary["mean"]["p_removed"] is None
-    assert summary["mean"]["p_kept"] > 0.5
 
 
 def test_ctrl_c_leaves_finished_images_and_their_scores(tmp_path, photos):
@@ -132,10 +137,80 @@ def test_ctrl_c_leaves_finished_images_and_their_scores(tmp_path, photos):
     made.explainer.explain = interrupted
     with pytest.raises(KeyboardInterrupt):
         made.run(Planted(photos, ["a", "b", "c"]))
-    assert list(ResultsStore(tmp_path / "run")) == ["a"]
+    assert list(ResultsStore(tmp_path / "run")) == [Key("a", 1)]
     assert "a,explained" in (tmp_path / "run" / "scores.csv").read_text()
 
 
 def test_images_per_fit_below_one_is_named(tmp_path):
     with pytest.raises(ValueError, match="batch_size"):
         runner(tmp_path, batch_size=0)
+
+
+def test_targets_and_seeds_share_a_folder_and_each_is_done_once(tmp_path, photos):
+    source = Planted(photos, ["a", "b"])
+    run = tmp_path / "run"
+    for target, seed in ((1, 0), ("dark", 0), (1, 5), ("predicted", 0), ("second", 5)):
+        runner(run, steps=20, target=target, seed=seed).run(source)
+    assert list(ResultsStore(run)) == [
+        Key(name, target, seed)
+        for name in "ab"
+        for target, seed in ((0, 0), (0, 5), (1, 0), (1, 5))
+    ]
+    a, b = (ResultsStore(run).load(Key("a", 1, seed)).saliency for seed in (0, 5))
+    assert not torch.equal(a, b)
+    with (run / "scores.csv").open(newline="") as lines:
+        assert len(list(csv.DictReader(lines))) == 8
+
+
+@pytest.mark.parametrize("target", ["predicted", "second", "label", "bright", 0])
+def test_a_run_that_is_started_again_asks_no_network(tmp_path, photos, target):
+    source = Planted(photos, ["a", "b"])
+    runner(tmp_path / "run", steps=4, target=target).run(source)
+    again, notes = runner(tmp_path / "run", notes := Notes(), steps=4, target=target), notes
+    again.classifier.network.forward = lambda x: pytest.fail("a photo was classified")
+    summary = again.run(source)
+    assert notes.begun == [(2, 0)]
+    assert summary["missing"] == 0
+
+
+def test_damaged_results_are_announced_and_made_again(tmp_path, photos):
+    source = Planted(photos, ["a", "b"])
+    runner(tmp_path / "run", steps=4).run(source)
+    path = tmp_path / "run" / "explanations" / "a.class1.seed0.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(b"")
+    (path.parent / "foreign.safetensors").write_bytes(b"")
+    notes = Notes()
+    runner(tmp_path / "run", notes, steps=4).run(source)
+    assert notes.others == [(path.name, "damaged"), ("foreign.safetensors", "damaged")]
+    assert notes.results == ["a"]
+    assert path.read_bytes() == whole
+
+
+def test_a_photo_without_finite_logits_or_map_is_marked_failed(tmp_path, photos):
+    made = runner(tmp_path / "run", steps=4)
+    forward = made.classifier.network.forward
+    made.classifier.network.forward = lambda x: torch.where(
+        (x.flatten(1).amax(1) < 0.5)[:, None], torch.nan, forward(x)
+    )
+    summary = made.run(Planted(photos, ["a", "dark"]))
+    assert summary["images"] == {"explained": 1, "failed": 1}
+
+    class Hollow:
+        def explain(self, samples):
+            saliency = torch.full((1, 40, 48), torch.nan)
+            return [Explanation(s.id, s.target, saliency) for s in samples]
+
+    made = runner(tmp_path / "hollow", steps=4)
+    made.explainer = Hollow()
+    assert made.run(Planted(photos, ["a"]))["images"] == {"failed": 1}
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_that_are_no_class_are_refused_as_targets_are(tmp_path, photos, label):
+    class Mislabelled(Planted):
+        def entries(self):
+            return [dataclasses.replace(entry, label=label) for entry in super().entries()]
+
+    with pytest.raises(ValueError, match=rf"label of image 'a', {label}, .* expected 0 to 1"):
+        runner(tmp_path / "run", steps=4, target="label").run(Mislabelled(photos, ["a"]))

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -7,8 +8,13 @@ import pytest
 import torch
 from planted import planted_sample
 
-from fido.records import Explanation
-from fido.runs.store import ResultsStore, SettingsMismatchError
+from fido.records import Explanation, Key, RegionEdit
+from fido.runs.store import (
+    DamagedResultError,
+    ResultsStore,
+    SettingsMismatchError,
+    file_stem,
+)
 from fido.runtime import files
 
 
@@ -18,7 +24,7 @@ def explanation(image_id="planted", **fields):
 
 
 def row(image_id="planted", **fields):
-    return {"id": image_id, "status": "explained", "label": 1, "target": 1, **fields}
+    return {"id": image_id, "status": "explained", "label": 1, "target": 1, "seed": 0, **fields}
 
 
 def test_round_trip(tmp_path):
@@ -39,7 +45,7 @@ def test_round_trip(tmp_path):
     torch.testing.assert_close(again.image, sample.image, atol=0.51 / 255, rtol=0)
     assert torch.equal(again.boxes, sample.boxes)
     assert store.row(sample.id)["area"] == 0.5
-    assert list(store) == [sample.id]
+    assert list(store) == [Key(sample.id, 1, 0)]
 
 
 def test_photos_of_8_bits_come_back_exactly(tmp_path):
@@ -67,9 +73,9 @@ def test_missing_images_are_named(tmp_path):
 
 def test_scores_hold_finished_and_other_images_once(tmp_path):
     store = ResultsStore(tmp_path)
-    store.save_not_explained("b", {"id": "b", "status": "unreadable", "reason": "no file, or none"})
+    store.save_not_explained({"id": "b", "status": "unreadable", "reason": "no file, or none"})
     store.save(planted_sample(), explanation("a"), row("a", area=0.5))
-    store.save_not_explained("c", {"id": "c", "status": "failed", "reason": "x"})
+    store.save_not_explained({"id": "c", "status": "failed", "reason": "x"})
     store.save(planted_sample(), explanation("c"), row("c", area=0.25))
     with store.write_scores().open(newline="") as lines:
         rows = list(csv.DictReader(lines))
@@ -123,3 +129,116 @@ def test_files_may_be_read_by_whom_the_process_lets_read(tmp_path):
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert files
     assert {p.stat().st_mode & 0o777 for p in files} == {0o644}
+
+
+def test_targets_and_seeds_of_one_image_live_side_by_side(tmp_path):
+    store, sample = ResultsStore(tmp_path), planted_sample()
+    saved = {}
+    for target in (0, 1):
+        for seed in (0, 3):
+            one = explanation(seed=seed)
+            one = dataclasses.replace(one, target=target)
+            store.save(sample, one, row(target=target, seed=seed))
+            saved[one.key] = one.saliency
+    assert list(store) == sorted(saved)
+    assert len(store) == 4
+    for key, saliency in saved.items():
+        loaded = store.load(key)
+        assert torch.equal(loaded.saliency, saliency)
+        assert loaded.key == key
+    assert Key("planted", 1, 1) not in store
+    assert "planted" in store
+    with pytest.raises(KeyError, match="4 explanations of 'planted'"):
+        store.load("planted")
+    store.write_scores()
+    assert sorted(store.scores()) == sorted(saved)
+
+
+def test_edits_counterfactuals_and_class_names_come_back(tmp_path):
+    store, sample = ResultsStore(tmp_path), planted_sample()
+    other = torch.randint(0, 256, (3, 40, 48), dtype=torch.uint8)
+    edit = RegionEdit(
+        torch.randint(0, 256, (3, 40, 48)) / 255, torch.zeros(3, 40, 48), torch.rand(3, 2)
+    )
+    store.save(sample, explanation(counterfactual=other), row(), edit, ranking=[1, 0])
+    store.save_class_names(["dark", "<b>$x$"])
+    again = ResultsStore(tmp_path)
+    assert torch.equal(again.load("planted").counterfactual, other)
+    assert torch.equal(again.edit("planted").kept, edit.kept)
+    assert torch.equal(again.edit("planted").probabilities, edit.probabilities)
+    assert again.ranking("planted") == [1, 0]
+    assert again.class_names() == ["dark", "<b>$x$"]
+    store.save(planted_sample(image_id="plain"), explanation("plain"), row("plain"))
+    assert again.edit("plain") is None
+
+
+IDS = [
+    "a/b", "a__b", "..", ".hidden", "-1", "0", "photo (1).jpg", "x,y=z", "it's", "%2F", "~", "a b ",
+    "é中", "\udcff", "con:", "a*?", "line\nbreak", "x" * 300, "x" * 299 + "y", "p.class1.seed0",
+]  # fmt: skip
+
+
+def test_any_text_is_an_id_and_none_collide_or_leave_the_folder(tmp_path):
+    store = ResultsStore(tmp_path / "run")
+    for i, image_id in enumerate(IDS):
+        saliency = torch.full((1, 40, 48), float(i))
+        saved = Explanation(image_id, 1, saliency)
+        store.save(planted_sample(image_id=image_id), saved, row(image_id))
+        store.save_not_explained({"id": f"{image_id}?", "status": "failed", "reason": "x"})
+    assert [key.image_id for key in store] == sorted(IDS)
+    for i, image_id in enumerate(IDS):
+        assert float(store.load(image_id).saliency.mean()) == i
+        assert Key(image_id, 1, 0) in store
+    assert {row["id"] for row in store.rows_not_explained()} == {f"{i}?" for i in IDS}
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert {p.parent.parent for p in files} == {tmp_path / "run"}
+    assert len(files) == 2 * len(IDS)
+    assert max(len(p.name.encode()) for p in files) < 160
+
+
+def test_a_note_goes_with_its_result_and_stays_for_other_targets(tmp_path):
+    store = ResultsStore(tmp_path)
+    store.save_not_explained({"id": "a", "status": "unreadable", "reason": "x"})
+    store.save_not_explained(row("a", status="failed", target=0))
+    store.save(planted_sample(), explanation("a"), row("a"))
+    assert [(r["status"], r["target"]) for r in store.rows_not_explained()] == [("failed", 0)]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "foreign", "header", "grown"])
+def test_damaged_files_are_named_set_aside_and_made_again(tmp_path, damage):
+    store = ResultsStore(tmp_path)
+    for name in "ab":
+        store.save(planted_sample(image_id=name), explanation(name), row(name))
+    path = tmp_path / "explanations" / f"{file_stem(Key('a', 1, 0))}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut": whole[:-100],
+            "foreign": b"\x89PNG and so on" * 20,
+            "header": whole[:8] + b"x" * (len(whole) - 8),
+            "grown": whole + b"x",
+        }[damage]
+    )
+    with pytest.raises(DamagedResultError, match=rf"{path.name} is damaged"):
+        store.load("a")
+    (aside,) = store.set_aside_damaged()
+    assert aside == tmp_path / "damaged" / path.name
+    assert [key.image_id for key in store] == ["b"]
+    store.save(planted_sample(image_id="a"), explanation("a"), row("a"))
+    assert len(store) == 2
+    assert store.set_aside_damaged() == []
+
+
+def test_a_damaged_settings_file_is_named(tmp_path):
+    ResultsStore(tmp_path, {"seed": 0})
+    (tmp_path / "settings.json").write_text('{"seed"')
+    with pytest.raises(DamagedResultError, match=r"settings\.json is damaged"):
+        ResultsStore(tmp_path, {"seed": 0})
+
+
+def test_folders_of_another_format_are_refused_in_one_sentence_and_left_alone(tmp_path):
+    (tmp_path / "settings.json").write_text('{"seed": 0}')
+    with pytest.raises(ValueError, match="format of another version of fido; this version reads"):
+        ResultsStore(tmp_path, {"seed": 0})
+    assert [p.name for p in tmp_path.iterdir()] == ["settings.json"]
