@@ -71,11 +71,7 @@ def parts_by_classifier(
     called = classifier_names(list(settings.values()))
     parts = []
     for (text, own), classifier in zip(settings.items(), called, strict=True):
-        groups = {
-            row: group
-            for row, group in compared.groups.items()
-            if set(group[:1]) <= set(names[text])
-        }
+        groups = {row: g for row, g in compared.groups.items() if g and g[0] in names[text]}
         metrics, of_metrics = build_metrics(own)
         samples = StoredSamples(stored, names[text], only_correct, common)
         rows = replace(compared, stores=names[text], groups=groups)
