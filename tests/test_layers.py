@@ -37,7 +37,7 @@ SHARED = {
         "sample_batch",
     },
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
-    "metrics": {"base", "functional"},
+    "metrics": {"base", "functional", "score_set", "subjects"},
     "networks": {"push_pull"},
 }
 
