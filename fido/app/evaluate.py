@@ -1,4 +1,4 @@
-"""From Hydra's configuration to an evaluation; with `fido.app.instantiate` what knows Hydra."""
+"""`fido evaluate`: an evaluation, composed from its configuration."""
 
 from __future__ import annotations
 
@@ -7,103 +7,71 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from fido.app.callbacks import at_end
 from fido.app.instantiate import build, build_classifier, pick_device
+from fido.app.metrics import MetricBuilder
 from fido.classifiers.base import Classifier
 from fido.evaluation.bootstrap import Bootstrap
 from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.parts import Part, parts_by_classifier
 from fido.evaluation.samples import PhotoSamples
 from fido.evaluation.stored_explanations import StoredExplanations
-from fido.infillers.base import Infiller
-from fido.metrics.base import ImageMetric
 from fido.metrics.subjects import ComparedRows
 from fido.report.files import EvaluationResult, write_evaluation
+from fido.report.infillers import write_infillers
 from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
 from fido.report.style import save_figure
+from fido.report.terminal import ScoreProgress, print_scores
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import groups_of, named_stores
+from fido.runtime.environment import describe_environment
+from fido.runtime.files import write_json
 
 Progress = Callable[[int, int], None]
 
 
-class MetricBuilder:
-    """Builds the metrics of a configuration for one classifier after the other.
+def run(cfg: DictConfig) -> None:
+    """Score stores, or photos, and write tables and figures.
 
-    Metrics that leave no classifier open are built once and are the same for all.
-
-    Args:
-        cfg: Has `metrics`, `classifier` and, where infillers are scored, `infillers`.
-        device: Where everything is built.
-        classifier: The configuration's own classifier, if it has been built already.
+    Raises:
+        ValueError, OSError, ImportError: In words for the command line.
     """
+    # An experiment may say how photos are cut; which ones is for data=NAME to say.
+    if (cfg.store is None) == ("_target_" not in (cfg.get("data") or {})):
+        raise ValueError("give store=DIR[,DIR...] or data=NAME ..., one of the two")
+    device = pick_device(cfg.device)
+    folder, progress = Path(cfg.output_dir), ScoreProgress()
+    write_json(folder / "env.json", describe_environment(device))
+    if cfg.store is None:
+        classifier = build_classifier(cfg.classifier, device)
+        evaluation = evaluation_of_photos(cfg, classifier, device, folder, progress)
+    else:
+        stores, sweeps = named_stores(given_stores(cfg.store))
+        evaluation = evaluation_of_stores(cfg, None, device, stores, sweeps, folder, progress)
+    check_baseline(cfg, evaluation)
+    settings = OmegaConf.to_container(cfg, resolve=True)
+    with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
+        evaluated = finish(cfg, evaluation, folder)
+        figures = dict(evaluated.figures)
+        if cfg.figures is not None:
+            classifier = build_classifier(cfg.classifier, device)
+            options = build(OmegaConf.create({"_target_": "builtins.dict", **cfg.figures}))
+            figures |= write_infillers(folder, evaluation, evaluated, classifier, **options)
+        logger.summary(evaluated.plain())
+        logger.scores(folder / "scores.csv", figures)
+    if cfg.figures is None:
+        print_scores(evaluated)
+    else:
+        print((folder / "by_law.md").read_text(encoding="utf-8"))
+        print(f"tables, figures, scores: {folder}")
 
-    def __init__(
-        self, cfg: DictConfig, device: torch.device, classifier: Classifier | None = None
-    ) -> None:
-        self.cfg = cfg
-        self.device = device
-        self.default = _plain(cfg.classifier)
-        self._classifier = classifier
-        self._shared: dict[str, ImageMetric] = {}
-        self.infillers: dict[str, Infiller] = {
-            str(name): build(node).to(device) for name, node in (cfg.get("infillers") or {}).items()
-        }
 
-    @property
-    def classifier(self) -> Classifier:
-        """The configuration's own classifier."""
-        if self._classifier is None:
-            self._classifier = build_classifier(self.cfg.classifier, self.device)
-        return self._classifier
-
-    def __call__(
-        self, settings: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, ImageMetric], dict[str, Any]]:
-        """Metrics that use a classifier, and what determines their scores; see `BuildMetrics`.
-
-        Args:
-            settings: Of the classifier; None takes the configuration's own.
-
-        Raises:
-            ValueError: If the classifier of a store cannot be built.
-        """
-        settings = self.default if settings is None else dict(settings)
-        metrics: dict[str, ImageMetric] = {}
-        of_metrics: dict[str, Any] = {
-            f"infiller {name}": _plain(node)
-            for name, node in (self.cfg.get("infillers") or {}).items()
-        }
-        nodes = {str(name): node for name, node in (self.cfg.get("metrics") or {}).items()}
-        uses = {name for name, node in nodes.items() if OmegaConf.is_missing(node, "classifier")}
-        classifier = self._build_classifier(settings) if uses else None
-        for name, node in nodes.items():
-            if name in uses:
-                metrics[name] = build(node, classifier=classifier).to(self.device)
-            else:
-                if name not in self._shared:
-                    self._shared[name] = build(node).to(self.device)
-                metrics[name] = self._shared[name]
-            of_metrics[name] = _plain(node)
-            of_metrics[name].pop("rows_per_pass", None)  # changes how, not what
-            if name in uses:
-                of_metrics[name]["classifier"] = settings
-        return metrics, of_metrics
-
-    def _build_classifier(self, settings: Mapping[str, Any]) -> Classifier:
-        if settings == self.default:
-            return self.classifier
-        try:
-            return build_classifier(OmegaConf.create(dict(settings)), self.device)
-        except (ValueError, OSError, ImportError, InstantiationException) as error:
-            raise ValueError(
-                f"the classifier that a store explains cannot be built: {error}; with "
-                "evaluation.own_classifier=false and classifier=NAME it is scored with that one"
-            ) from error
+def given_stores(store: Any) -> list[str] | dict[str, str]:
+    """`store=...` of a command line: folders, or name to folder."""
+    plain: Any = OmegaConf.to_object(store) if OmegaConf.is_config(store) else [str(store)]
+    names: list[str] | dict[str, str] = plain
+    return names
 
 
 def evaluation_of_stores(
@@ -195,16 +163,6 @@ def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> EvaluationR
     return write_evaluation(folder, evaluation, evaluation.run(), options.compare_to, bootstrap)
 
 
-class ScoreSweep(Callback):
-    """Writes `<sweep folder>/<evaluation.name>` when the sweep has ended, also with failed jobs."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Arrange for the scores."""
-        folder = Path(config.hydra.sweep.dir).resolve()
-        if config.get("metrics"):
-            at_end(lambda: score_sweep(config, folder))
-
-
 def score_sweep(cfg: DictConfig, folder: Path) -> EvaluationResult | None:
     """Score the stores below a sweep's folder; None if no job has left an explanation."""
     if not any(folder.rglob("explanations/*.safetensors")):
@@ -235,10 +193,3 @@ def evaluation_of_run(
     """Score the explanations of the run that writes to a store, by this name."""
     folder = store.folder / cfg.evaluation.name
     return evaluation_of_stores(cfg, classifier, device, {name: store}, {}, folder)
-
-
-def _plain(node: Any) -> dict[str, Any]:
-    """A configuration as plain values."""
-    plain = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}

@@ -60,8 +60,10 @@ class Classifier(nn.Module):
         self.precision = precision
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.requires_grad_(False).to(memory_format=self.memory_format)
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        place = next((t.device for t in (*network.parameters(), *network.buffers())), None)
+        for name, values in (("mean", mean), ("std", std)):
+            value = torch.tensor(values, dtype=torch.float32, device=place).view(1, 3, 1, 1)
+            self.register_buffer(name, value)
         self.class_names = list(class_names) if class_names is not None else self._numbered()
         self.eval()
 
@@ -94,7 +96,7 @@ class Classifier(nn.Module):
     def _numbered(self) -> list[str]:
         with torch.no_grad():
             self.eval()
-            classes = self(torch.zeros(1, 3, *self.size)).shape[1]
+            classes = self(torch.zeros(1, 3, *self.size, device=self.device)).shape[1]
         return [f"class {index}" for index in range(classes)]
 
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from fido.classifiers.base import Classifier
 from fido.classifiers.features import last_feature_map
 from fido.explainers.attribution import Score, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import collate
+from fido.explainers.base import Progress, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 

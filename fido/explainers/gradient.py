@@ -8,8 +8,7 @@ from captum.attr import Saliency
 
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import collate
+from fido.explainers.base import Progress, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from fido.masks.concrete import binarize, composite
+from fido.masks.concrete import composite
 from fido.masks.objectives import Objective
 from fido.runtime.noise import ImageNoise
 
@@ -22,6 +22,10 @@ class LearnedMask(Protocol):
 
     def sample(self, samples: int, noise: ImageNoise) -> Tensor:
         """(b * samples, 1, h, w) masks in [0, 1] with gradient; row r is of image r // samples."""
+        ...
+
+    def binarize(self, keep: Tensor) -> Tensor:
+        """Zeros and ones, without gradient: which pixels of a sample the infiller is shown."""
         ...
 
     def keep_prob(self) -> Tensor:
@@ -65,7 +69,6 @@ class MaskOptimisation(pl.LightningModule):
         steps: Number of steps.
         learning_rate: Adam's; falls linearly to 0 over the steps.
         on_step: Called after every step with its index and the newest entries of the curves.
-        binarize: Relaxed masks in, zeros and ones out: which pixels the infiller is shown.
 
     Attributes:
         curves: "loss", "score", "area", each a list of (b,) tensors, one a step.
@@ -87,7 +90,6 @@ class MaskOptimisation(pl.LightningModule):
         steps: int,
         learning_rate: float,
         on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
-        binarize: Callable[[Tensor], Tensor] = binarize,
     ) -> None:
         super().__init__()
         self.image = image
@@ -102,17 +104,23 @@ class MaskOptimisation(pl.LightningModule):
         self.steps = steps
         self.learning_rate = learning_rate
         self.on_step = on_step
-        self.binarize = binarize
         self.curves: dict[str, list[Tensor]] = {"loss": [], "score": [], "area": []}
 
     def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
         """The summed loss of one step; also appends to the curves."""
+        # Draw relaxed masks, and infill what their binary versions drop.
         keep = self.mask.sample(self.samples, self.mask_noise)
-        infill = self.infill(self.image, self.binarize(keep), self.infill_noise)
+        infill = self.infill(self.image, self.mask.binarize(keep), self.infill_noise)
+
+        # Score the mixed images, averaged over the samples of an image.
         rows = self.score(composite(self.image, keep, infill), self.target)
         score = rows.view(-1, self.samples).mean(1)
+
+        # Weigh the score against the size of the region.
         keep_prob = self.mask.keep_prob()
         loss = self.objective.loss(score, keep_prob, int(step))
+
+        # Extend the curves.
         newest = {
             "loss": loss.detach(),
             "score": score.detach(),
@@ -122,6 +130,8 @@ class MaskOptimisation(pl.LightningModule):
             self.curves[name].append(values)
         if self.on_step is not None:
             self.on_step(int(step), newest)
+
+        # A sum, so that the gradient of an image's mask does not depend on the other images.
         return loss.sum()
 
     def configure_optimizers(self) -> Any:

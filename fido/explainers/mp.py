@@ -11,8 +11,7 @@ from torch import Tensor
 
 from fido import scores
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.masks.concrete import binarize, composite
 from fido.records import Explanation, Sample

@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample

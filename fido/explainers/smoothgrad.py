@@ -10,8 +10,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.runtime.noise import ImageNoise

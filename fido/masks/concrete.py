@@ -128,6 +128,10 @@ class ConcreteMask(nn.Module):
                 return F.interpolate(cells, self.size, mode="nearest-exact")
             return self._relax(self._keep_logit(), samples, noise)
 
+    def binarize(self, keep: Tensor) -> Tensor:
+        """Zeros and ones, without gradient: a pixel is kept where its sample exceeds one half."""
+        return binarize(keep)
+
     def _keep_logit(self) -> Tensor:
         """(b, 1, h, w) logit of the keep probability of each pixel."""
         if self.upsample == "logit":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.baseline_maps import RANDOM
 from fido.metrics.base import Column, Curve, ImageMetric
 from fido.metrics.functional.ranking import (

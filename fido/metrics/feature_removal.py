@@ -13,7 +13,7 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.image_similarity import ms_ssim
 from fido.metrics.functional.object_region import ObjectRegion

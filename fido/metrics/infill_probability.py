@@ -9,7 +9,7 @@ import torch
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.distributions import MaskDistribution, draw_masks
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.score_set import ImageScore

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.features import DeepFeatures
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.distributions import MaskDistribution, draw_masks
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.feature_distance import (
-    DeepFeatures,
     feature_distance,
     frechet_distance,
 )

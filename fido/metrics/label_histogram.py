@@ -7,7 +7,7 @@ import torch
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.superpixels import superpixels
 from fido.metrics.base import Column, Curve, ImageMetric
 from fido.metrics.score_set import Array, ImageScore, ScoreSet

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.score_set import ImageScore

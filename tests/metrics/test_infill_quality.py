@@ -11,21 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configurations import command_config
 from noise_images import numbers
 from PIL import Image
 from small_networks import TwoLayers
 from torch import nn
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.features import DeepFeatures
 from fido.evaluation.infills import fill_images
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.edited_image import EditedImage
 from fido.infillers.mean import MeanInfiller
+from fido.infillers.perturbed_image import EditedImage
 from fido.infillers.random import RandomInfiller
 from fido.masks.distributions import CentredBox, ObjectBox, Pixels
 from fido.metrics.functional.feature_distance import (
-    DeepFeatures,
     feature_distance,
     frechet_distance,
 )
@@ -217,7 +217,8 @@ def test_the_command_measures_two_photos(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
-            str(ROOT / "evaluate_infillers.py"),
+            str(ROOT / "evaluate.py"),
+            "experiment=infillers",
             "classifier=custom",
             "classifier.network._target_=small_networks.TwoLayers",
             "classifier.size=[40,48]",
@@ -263,10 +264,8 @@ def test_the_command_measures_two_photos(tmp_path):
 
 @pytest.mark.parametrize("metrics", ["infill_quality", "infill_probability"])
 def test_each_metric_can_be_measured_alone(metrics):
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose(
-            "evaluate_infillers", ["output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
-        )
+    line = ["experiment=infillers", "output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
+    cfg = command_config("evaluate", *line)
     assert list(cfg.infillers) == ["mean", "blur", "random", "local", "vae", "ca"]
     assert list(cfg.metrics) == [metrics]
     assert len(cfg.metrics[metrics].laws) == 10

@@ -241,9 +241,7 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
 
 
 def test_reference_rows_equal_the_explainers_of_the_same_name():
-    from fido.explainers.center import Center
-    from fido.explainers.full import Full
-    from fido.explainers.random_map import RandomMap
+    from fido.explainers.baselines import Center, Full, RandomMap
 
     sample = white_sample((224, 224), image_id="some image")
     for row, explainer in ((FULL, Full()), (CENTER, Center()), (RANDOM, RandomMap())):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configurations import command_config, explain_config
 from hydra.utils import instantiate
 from planted import planted_classifier, planted_sample
 from safetensors.torch import load_file, save_file
@@ -247,7 +247,7 @@ def test_explainer_draws_the_mask_of_the_class(classifier, tmp_path):
 
 
 def test_explainer_without_weights_says_how_to_train(classifier):
-    with pytest.raises(FileNotFoundError, match=r"train_masker\.py"):
+    with pytest.raises(FileNotFoundError, match="fido train model=masking_network"):
         MaskingNetworkExplainer(classifier, classifier, small_network())
 
 
@@ -261,9 +261,9 @@ def test_explainer_refuses_a_classifier_of_other_classes(classifier, tmp_path):
 
 
 def test_training_and_explainer_are_configured_alike():
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        explainer = compose("explain", ["explainer=realtime"]).explainer
-        trained = [compose("train_masker", [f"mask_loss={x}"]) for x in ("hinge", "paper")]
+    explainer = explain_config("explainer=realtime").explainer
+    model = "model=masking_network"
+    trained = [command_config("train", model, f"loss={x}") for x in ("hinge", "paper")]
     for config, loss in zip(trained, (HingeLoss, PaperLoss), strict=True):
         assert config.training.network == explainer.network
         assert config.training.classifier == explainer.encoder
@@ -274,9 +274,10 @@ def test_training_and_explainer_are_configured_alike():
 def test_the_script_trains_and_goes_on(tmp_path):
     command = [
         sys.executable,
-        "train_masker.py",
-        f"output={tmp_path}",
-        "train_logger=csv",
+        "train.py",
+        "model=masking_network",
+        f"output_dir={tmp_path}",
+        "logger=csv",
         "photos.crops=[[64,2]]",
         "photos.image_size=64",
         "trainer.val_check_interval=2",

@@ -1,0 +1,1 @@
+"""Diffusion models: noise schedule, denoisers and what is built of them."""

@@ -1,0 +1,1 @@
+"""Denoisers, which estimate the noise in an image."""
