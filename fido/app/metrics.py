@@ -84,9 +84,10 @@ class MetricBuilder:
         try:
             return build_classifier(OmegaConf.create(dict(settings)), self.device)
         except (ValueError, OSError, ImportError, InstantiationException) as error:
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"the classifier that a store explains cannot be built: {' '.join(str(error).split())} "
-                "With evaluation.own_classifier=false and classifier=NAME it is scored with that one."
+                f"the classifier that a store explains cannot be built: {reason} Use "
+                "evaluation.own_classifier=false classifier=NAME to score it with that one"
             ) from error
 
 
