@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
@@ -113,9 +113,11 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
 
 def _with_region(cfg: DictConfig) -> DictConfig:
     """The configuration whose metrics are those that are asked for and, always, the region's."""
-    metrics = {REGION: cfg.region, **(cfg.get("metrics") or {})}
-    whole = OmegaConf.merge(cfg, OmegaConf.create({"metrics": metrics}))
-    assert isinstance(whole, DictConfig)
+    whole = copy.deepcopy(cfg)
+    with open_dict(whole):
+        whole.metrics = {REGION: cfg.region, **(cfg.get("metrics") or {})}
+        if not cfg.get("metrics"):  # no table wants reference rows
+            whole.evaluation.reference_rows = []
     return whole
 
 
