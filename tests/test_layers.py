@@ -30,7 +30,7 @@ SHARED = {
     "data": {"base", "geometry", "photo"},
     "explainers": {"base", "attribution", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
-    "metrics": {"base", "functional"},
+    "metrics": {"base", "functional", "score_set", "subjects"},
     "networks": {"push_pull"},
 }
 
@@ -92,4 +92,4 @@ def test_at_most_three_loose_modules():
 def test_scripts_are_thin():
     for script in ROOT.glob("*.py"):
         code = [line for line in script.read_text().splitlines() if line.strip()]
-        assert len(code) <= 55, f"{script.name} has {len(code)} lines: move logic into fido/"
+        assert len(code) <= 40, f"{script.name} has {len(code)} lines: move logic into fido/"

@@ -1,12 +1,13 @@
-"""One run of `explain.py`: composed from its configuration and executed, whole or a shard of it."""
+"""`fido explain`: a run, composed from its configuration and executed, whole or a shard of it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fido.app.evaluate import evaluation_of_run, finish
@@ -15,7 +16,7 @@ from fido.evaluation.evaluation import ScoringObserver
 from fido.loggers.terminal import Terminal
 from fido.report.explanation_figure import FigureObserver
 from fido.report.terminal import print_scores
-from fido.runs.runner import Runner
+from fido.runs.runner import AVERAGED, Runner
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
 from fido.runtime.environment import describe_environment
@@ -23,6 +24,17 @@ from fido.runtime.files import write_json
 
 Choices = Mapping[str, str]
 """Config group to the chosen option, as Hydra knows them."""
+
+
+Returned = float | None | list[float | None]
+"""What a job tells a sweeper that searches (Optuna)."""
+
+
+def run(cfg: DictConfig) -> Returned:
+    """Have one run executed, here or by workers."""
+    choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
+    check_optimized_metric(cfg.optimized_metric)
+    return optimized_values(build(cfg.executor)(cfg, choices), cfg.optimized_metric)
 
 
 class Local:
@@ -97,6 +109,30 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     if evaluated is not None:
         print_scores(evaluated)
     return summary
+
+
+def check_optimized_metric(wanted: str | Sequence[str] | None) -> None:
+    """Refuse what a job cannot return, before it has begun.
+
+    Raises:
+        ValueError: Names what it can.
+    """
+    names = [wanted] if isinstance(wanted, str) else list(wanted or [])
+    if not names or not set(names) <= set(AVERAGED):
+        given = ", ".join(names)
+        raise ValueError(f"optimized_metric={given}: give one or a list of {', '.join(AVERAGED)}")
+
+
+def optimized_values(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returned:
+    """Means over a run's images, one or a list of two or more; None without an image.
+
+    Args:
+        summary: See `Runner.run`.
+        wanted: A name or names; see `check_optimized_metric`.
+    """
+    means: Mapping[str, float | None] = summary["mean"]
+    values = [means.get(name) for name in ([wanted] if isinstance(wanted, str) else wanted)]
+    return values[0] if len(values) == 1 else values
 
 
 def shard_configurations(cfg: DictConfig, count: int) -> list[dict[str, Any]]:

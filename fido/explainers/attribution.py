@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fido import scores
 from fido.classifiers.base import Classifier
+from fido.runtime.checks import check_choice
 
 Score = Literal["log_odds", "logit", "probability"]
 Channels = Literal["sum", "sum_abs", "max_abs"]
@@ -25,8 +26,7 @@ def scored(classifier: Classifier, score: Score) -> Callable[[Tensor, Tensor], T
     Raises:
         ValueError: If there is no such score.
     """
-    if score not in get_args(Score):
-        raise ValueError(f"explainer.score must be {_either(Score)}, got {score!r}")
+    check_choice(get_args(Score), "explainer", score=score)
 
     def forward(image: Tensor, target: Tensor) -> Tensor:
         logits: Tensor = classifier(image)
@@ -41,8 +41,7 @@ def check_channels(channels: Channels) -> None:
     """Raises:
     ValueError: If there is no such way to bring three colours to one value.
     """
-    if channels not in get_args(Channels):
-        raise ValueError(f"explainer.channels must be {_either(Channels)}, got {channels!r}")
+    check_choice(get_args(Channels), "explainer", channels=channels)
 
 
 def over_channels(attribution: Tensor, channels: Channels) -> Tensor:
@@ -58,7 +57,3 @@ def over_channels(attribution: Tensor, channels: Channels) -> Tensor:
     if channels == "sum_abs":
         return attribution.abs().sum(1, keepdim=True)
     return attribution.abs().amax(1, keepdim=True)
-
-
-def _either(choice: object) -> str:
-    return " or ".join(str(name) for name in get_args(choice))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fido.explainers.base import target_of
 from fido.records import Explanation, Sample
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
@@ -100,8 +101,7 @@ class RandomMap:
     """
 
     def __init__(self, grid: int | None = None, seed: int = 0) -> None:
-        if grid is not None and grid < 1:
-            raise ValueError(f"explainer.grid must be 1 or more, or null, got {grid}")
+        check_at_least(1, "explainer", grid=grid)
         self.grid = grid
         self.seed = seed
 

@@ -17,6 +17,7 @@ from fido.masks.concrete import binarize, composite
 from fido.masks.smooth import SmoothMask
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_above, check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
@@ -78,20 +79,11 @@ class ExtremalPerturbation:
     ) -> None:
         if not areas or not all(0 < area < 1 for area in areas):
             raise ValueError(f"explainer.areas must be shares between 0 and 1, got {list(areas)}")
-        for name, value, choices in (
-            ("perturbation", perturbation, ("blur_pyramid", "infiller")),
-            ("variant", variant, ("preserve", "delete", "dual")),
-            ("reward", reward, ("logit", "contrast")),
-        ):
-            if value not in choices:
-                raise ValueError(
-                    f"explainer.{name} must be one of {', '.join(choices)}, got {value!r}"
-                )
-        if steps < 1:
-            raise ValueError(f"explainer.steps must be 1 or more, got {steps}")
-        for name, number in (("learning_rate", learning_rate), ("growth", growth)):
-            if number <= 0:
-                raise ValueError(f"explainer.{name} must be above 0, got {number}")
+        check_choice(("blur_pyramid", "infiller"), "explainer", perturbation=perturbation)
+        check_choice(("preserve", "delete", "dual"), "explainer", variant=variant)
+        check_choice(("logit", "contrast"), "explainer", reward=reward)
+        check_at_least(1, "explainer", steps=steps)
+        check_above(0, "explainer", learning_rate=learning_rate, growth=growth)
         self.classifier = classifier
         self.infiller = infiller
         self.perturbation = perturbation

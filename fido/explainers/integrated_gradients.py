@@ -14,6 +14,7 @@ from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.infillers.base import Infiller
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
@@ -53,8 +54,7 @@ class IntegratedGradients:
         rows_per_pass: int | None = None,
     ) -> None:
         check_channels(channels)
-        if steps < 1:
-            raise ValueError(f"explainer.steps must be 1 or more, got {steps}")
+        check_at_least(1, "explainer", steps=steps)
         self.classifier = classifier
         self.infiller = infiller
         self.steps = steps

@@ -17,6 +17,7 @@ from fido.infillers.perturbed_image import PerturbedImage
 from fido.masks.superpixels import superpixels as cut
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_above, check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
@@ -65,19 +66,12 @@ class Lime:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, number, least in (("samples", samples, 2), ("superpixels", superpixels, 1)):
-            if number < least:
-                raise ValueError(f"explainer.{name} must be {least} or more, got {number}")
-        for name, value in (("compactness", compactness), ("kernel_width", kernel_width)):
-            if value <= 0:
-                raise ValueError(f"explainer.{name} must be above 0, got {value}")
-        for name, value in (("sigma", sigma), ("alpha", alpha)):
-            if value < 0:
-                raise ValueError(f"explainer.{name} must be 0 or more, got {value}")
-        if regression not in ("ridge", "lasso"):
-            raise ValueError(f"explainer.regression must be ridge or lasso, got {regression!r}")
-        if distance not in ("cosine", "image"):
-            raise ValueError(f"explainer.distance must be cosine or image, got {distance!r}")
+        check_at_least(2, "explainer", samples=samples)
+        check_at_least(1, "explainer", superpixels=superpixels)
+        check_above(0, "explainer", compactness=compactness, kernel_width=kernel_width)
+        check_at_least(0, "explainer", sigma=sigma, alpha=alpha)
+        check_choice(("ridge", "lasso"), "explainer", regression=regression)
+        check_choice(("cosine", "image"), "explainer", distance=distance)
         self.classifier = classifier
         self.infiller = infiller
         self.samples = samples

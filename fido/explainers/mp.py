@@ -16,6 +16,7 @@ from fido.infillers.base import Infiller
 from fido.masks.concrete import binarize, composite
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_above, check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
@@ -68,22 +69,12 @@ class Mp:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, number in (("grid", grid), ("steps", steps), ("power", power)):
-            if number < 1:
-                raise ValueError(f"explainer.{name} must be 1 or more, got {number}")
-        if learning_rate <= 0:
-            raise ValueError(f"explainer.learning_rate must be above 0, got {learning_rate}")
-        for name, value in (
-            ("sparsity", sparsity),
-            ("total_variation", total_variation),
-            ("jitter", jitter),
-        ):
-            if value < 0:
-                raise ValueError(f"explainer.{name} must be 0 or more, got {value}")
-        if jitter_what not in ("image", "composite"):
-            raise ValueError(
-                f"explainer.jitter_what must be image or composite, got {jitter_what!r}"
-            )
+        check_at_least(1, "explainer", grid=grid, steps=steps, power=power)
+        check_above(0, "explainer", learning_rate=learning_rate)
+        check_at_least(
+            0, "explainer", sparsity=sparsity, total_variation=total_variation, jitter=jitter
+        )
+        check_choice(("image", "composite"), "explainer", jitter_what=jitter_what)
         self.classifier = classifier
         self.infiller = infiller
         self.grid = grid

@@ -17,6 +17,7 @@ from fido.infillers.base import Infiller
 from fido.masks.concrete import composite
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
@@ -65,17 +66,11 @@ class Mp2:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, number in (
-            ("grid", grid),
-            ("cells_per_step", cells_per_step),
-            ("max_steps", max_steps),
-        ):
-            if number is not None and number < 1:
-                raise ValueError(f"explainer.{name} must be 1 or more, got {number}")
-        if gradient not in ("image_cell", "mask"):
-            raise ValueError(f"explainer.gradient must be image_cell or mask, got {gradient!r}")
-        if map not in ("order", "binary"):
-            raise ValueError(f"explainer.map must be order or binary, got {map!r}")
+        check_at_least(
+            1, "explainer", grid=grid, cells_per_step=cells_per_step, max_steps=max_steps
+        )
+        check_choice(("image_cell", "mask"), "explainer", gradient=gradient)
+        check_choice(("order", "binary"), "explainer", map=map)
         self.classifier = classifier
         self.infiller = infiller
         self.grid = grid

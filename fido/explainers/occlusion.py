@@ -14,6 +14,7 @@ from fido.explainers.attribution import Score, scored
 from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 
 
 class Occlusion:
@@ -46,8 +47,7 @@ class Occlusion:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        if patch < 1:
-            raise ValueError(f"explainer.patch must be 1 pixel or more, got {patch}")
+        check_at_least(1, "explainer", patch=patch)
         if not 1 <= stride <= patch:
             raise ValueError(f"explainer.stride must be 1 to patch = {patch} pixels, got {stride}")
         self.classifier = classifier

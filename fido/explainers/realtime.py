@@ -28,7 +28,7 @@ class MaskingNetworkExplainer:
         encoder: The frozen classifier that the network was trained on.
         network: The masking network that the weights belong to.
         weights: "realtime" for shipped weights, or the path of a `.safetensors` file, as
-            `train_masker.py` writes it.
+            `fido train model=masking_network` writes it.
         progress: Told of every batch; see `Progress`.
         rows_per_pass: Images a pass; see `Batches`.
 
@@ -51,8 +51,9 @@ class MaskingNetworkExplainer:
         if weights is None:
             raise FileNotFoundError(
                 "explainer=realtime needs a trained masking network. Train one with "
-                "`python train_masker.py data=folder data.path=FOLDER` (docs/models/realtime.md) "
-                "and give explainer.weights=outputs/train_masker/ema.safetensors"
+                "`fido train model=masking_network data=folder data.path=FOLDER` "
+                "(docs/models/realtime.md) and give "
+                "explainer.weights=outputs/train/masking_network/ema.safetensors"
             )
         shipped.load(network, weights)
         device = classifier.device

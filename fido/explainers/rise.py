@@ -15,6 +15,7 @@ from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
@@ -52,9 +53,7 @@ class Rise:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, value in (("masks", masks), ("grid", grid)):
-            if value < 1:
-                raise ValueError(f"explainer.{name} must be 1 or more, got {value}")
+        check_at_least(1, "explainer", masks=masks, grid=grid)
         if not 0 < keep_prob < 1:
             raise ValueError(f"explainer.keep_prob must lie between 0 and 1, got {keep_prob}")
         self.classifier = classifier

@@ -15,6 +15,7 @@ from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least, check_choice
 
 
 class SlidingPatch:
@@ -52,11 +53,8 @@ class SlidingPatch:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, value in (("patch", patch), ("stride", stride)):
-            if value < 1:
-                raise ValueError(f"explainer.{name} must be 1 pixel or more, got {value}")
-        if alignment not in ("centres", "stretch"):
-            raise ValueError(f"explainer.alignment must be centres or stretch, got {alignment!r}")
+        check_at_least(1, "explainer", patch=patch, stride=stride)
+        check_choice(("centres", "stretch"), "explainer", alignment=alignment)
         self.classifier = classifier
         self.infiller = infiller
         self.patch = patch

@@ -13,6 +13,7 @@ from fido.explainers.attribution import Channels, Score, check_channels, over_ch
 from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
@@ -52,10 +53,8 @@ class SmoothGrad:
         rows_per_pass: int | None = None,
     ) -> None:
         check_channels(channels)
-        if samples < 1:
-            raise ValueError(f"explainer.samples must be 1 or more, got {samples}")
-        if noise < 0:
-            raise ValueError(f"explainer.noise must be 0 or more, got {noise}")
+        check_at_least(1, "explainer", samples=samples)
+        check_at_least(0, "explainer", noise=noise)
         self.classifier = classifier
         self.samples = samples
         self.noise = noise

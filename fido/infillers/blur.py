@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.filters import gaussian_blur
+from fido.runtime.checks import check_above
 from fido.runtime.noise import ImageNoise
 
 
@@ -26,8 +27,7 @@ class BlurInfiller(Infiller):
 
     def __init__(self, sigma: float = 10.0) -> None:
         super().__init__()
-        if sigma <= 0:
-            raise ValueError(f"infiller.sigma must be above 0 pixels, got {sigma}")
+        check_above(0, "infiller", sigma=sigma)
         self.sigma = sigma
 
     @torch.no_grad()

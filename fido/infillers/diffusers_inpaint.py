@@ -124,7 +124,7 @@ class DiffusersInfiller(Infiller):
 def _load(weights: str | Path, loading: Mapping[str, Any]) -> Any:
     if importlib.util.find_spec("diffusers") is None:
         raise ImportError(
-            'the infiller diffusers needs the library diffusers: pip install -e ".[diffusers]"'
+            "the infiller diffusers needs the library diffusers: pip install 'fido-xai[diffusers]'"
         )
     # An import of seconds that nobody else should pay for.
     from diffusers import AutoPipelineForInpainting

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
@@ -26,8 +27,7 @@ class RandomInfiller(Infiller):
 
     def __init__(self, sigma: float = 0.2, colour: float | str = "random") -> None:
         super().__init__()
-        if sigma < 0:
-            raise ValueError(f"infiller.sigma must be 0 or more, got {sigma}")
+        check_at_least(0, "infiller", sigma=sigma)
         if isinstance(colour, str) and colour != "random":
             raise ValueError(f"infiller.colour must be 'random' or a number, got {colour!r}")
         self.sigma = sigma

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fido.runtime.checks import check_above, check_choice
 from fido.runtime.noise import ImageNoise
 
 
@@ -81,15 +82,13 @@ class ConcreteMask(nn.Module):
                 f"mask.grid must be between 1 and the image's {size[0]} x {size[1]} pixels, "
                 f"got {rows} x {columns}"
             )
-        if temperature <= 0:
-            raise ValueError(f"mask.temperature must be above 0, got {temperature}")
+        check_above(0, "mask", temperature=temperature)
         if not 0 < initial_keep_prob < 1:
             raise ValueError(
                 f"mask.initial_keep_prob must lie between 0 and 1, got {initial_keep_prob}"
             )
-        _choice("unit", unit, ("pixel", "cell"))
-        _choice("upsample", upsample, ("probability", "logit"))
-        _choice("final_map", final_map, ("probability", "logit"))
+        check_choice(("pixel", "cell"), "mask", unit=unit)
+        check_choice(("probability", "logit"), "mask", upsample=upsample, final_map=final_map)
         self.size = size
         self.temperature = temperature
         self.unit = unit
@@ -173,8 +172,3 @@ def cells_of(pixels: Tensor, grid: tuple[int, int], align_corners: bool = False)
     )
     cells: Tensor = rows.mT @ pixels.double() @ columns
     return cells.to(pixels.dtype)
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"mask.{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fido.runtime.checks import check_at_least
+
 
 def total_variation(prob: Tensor) -> Tensor:
     """(b, 1, h, w) -> (b,): sum of squared differences of vertical and horizontal neighbours.
@@ -36,10 +38,13 @@ class Objective(ABC):
     warmup_steps: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("sparsity", "total_variation", "warmup_steps"):
-            value = getattr(self, name)
-            if value < 0:
-                raise ValueError(f"objective.{name} must be 0 or more, got {value}")
+        check_at_least(
+            0,
+            "objective",
+            sparsity=self.sparsity,
+            total_variation=self.total_variation,
+            warmup_steps=self.warmup_steps,
+        )
 
     def loss(self, score: Tensor, keep_prob: Tensor, step: int) -> Tensor:
         """Loss of every image, to be minimised.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,22 @@ class TrainingCheckpoint(pl.Callback):
         """The checkpoint to go on from, or None at the first start."""
         return self.checkpoint if self.checkpoint.exists() else None
 
-    def fit(self, trainer: pl.Trainer, module: pl.LightningModule, steps: int) -> None:
-        """Trains up to a step, from where the last call of this folder was stopped.
+    def fit(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Train to the trainer's last step, from where the last call of this folder was stopped.
 
         The untrained network is validated first, to compare with.
 
         Args:
             trainer: Has this callback.
-            module: Draws its own batches; what a loader yields is not looked at.
-            steps: Optimiser steps of the whole training.
+            module: Has data loaders of its own; see `AveragedTraining`.
         """
         resume = self.resume_from()
-        if resume is None:
-            trainer.validate(module, range(1), verbose=False)
-        trainer.fit(module, range(steps), range(1), ckpt_path=resume, weights_only=True)
+        with warnings.catch_warnings():
+            # Frozen submodules are in evaluation mode on purpose.
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            if resume is None:
+                trainer.validate(module, verbose=False)
+            trainer.fit(module, ckpt_path=resume, weights_only=True)
 
     def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Writes both files now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +132,28 @@ class RandomCrops:
     def _order(self, epoch: int) -> np.ndarray:
         draw = np.random.default_rng(image_seed(self.seed, str(epoch), "order"))
         return draw.permutation(len(self.positions))
+
+
+class BatchLoader:
+    """The batches of the steps that are left, as a data loader.
+
+    Args:
+        batch: From a step to its batch.
+        start: First step, above 0 where a training goes on.
+        steps: Steps of the whole training.
+    """
+
+    def __init__(self, batch: Callable[[int], Tensor], start: int, steps: int) -> None:
+        self.batch = batch
+        self.start = start
+        self.steps = steps
+
+    def __len__(self) -> int:
+        """Steps of the whole training: Lightning counts those that were done before, too."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.batch(step) for step in range(self.start, self.steps))
 
 
 class InTurn:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fido.infillers.resolution import infill_at_resolution, resize_kept
 from fido.networks.inpainting_vae import InpaintingVAE
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import image_seed
 from fido.training.infiller import InfillerTraining
 
@@ -62,11 +63,8 @@ class VaeTraining(InfillerTraining):
         **training: Any,
     ) -> None:
         super().__init__(network, **training)
-        if shrink < 1:
-            raise ValueError(f"training.shrink must be 1 or more, got {shrink}")
-        for name, weight in (("kl_weight", kl_weight), ("l1_weight", l1_weight)):
-            if weight < 0:
-                raise ValueError(f"training.{name} must be 0 or more, got {weight}")
+        check_at_least(1, "training", shrink=shrink)
+        check_at_least(0, "training", kl_weight=kl_weight, l1_weight=l1_weight)
         self.shrink = shrink
         self.kl_weight = kl_weight
         self.l1_weight = l1_weight

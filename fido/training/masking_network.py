@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from fido.classifiers.base import Classifier
 from fido.classifiers.encoder import Encoded, FeatureEncoder
@@ -17,11 +17,20 @@ from fido.masks.concrete import composite
 from fido.networks.masking_unet import MaskingUNet
 from fido.runtime.noise import ImageNoise, image_seed
 from fido.training.averaged import AveragedTraining
+from fido.training.data import BatchLoader
 from fido.training.mask_loss import MaskerLoss, lead
+
+OPTIMISATION = {
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+    "betas": (0.9, 0.999),
+    "warmup": 100,
+    "ema_decay": 0.998,
+}
 
 
 class MaskingNetworkTraining(AveragedTraining):
-    """Trains a `MaskingUNet` to draw the region that a class hangs on.
+    """Train a `MaskingUNet` to draw the region that a class hangs on.
 
     The classes are the classifier's first choices, and for a share of the images another one at
     random, so that the network learns to draw nothing for what it does not see. Everything random
@@ -36,13 +45,10 @@ class MaskingNetworkTraining(AveragedTraining):
         references: What stands in for dropped pixels; a step has one of them, drawn at random.
             Each is shown an image that is dropped whole, so that none can lean on the mask.
         loss: The four terms.
-        steps: Optimiser steps of the whole training, for the schedule.
         fake_share: Share of images with a class that the classifier does not see.
-        learning_rate: Highest learning rate of AdamW.
-        weight_decay: AdamW's decay.
-        warmup: Steps of linear rise; then half a cosine falls to 0.
-        ema_decay: Decay a step of the average of the weights.
-        seed: Of classes and references.
+        seed: Seed of classes and references.
+        **optimisation: See `AveragedTraining`; by default learning_rate 1e-3, weight_decay 1e-4,
+            betas (0.9, 0.999), warmup 100 and ema_decay 0.998.
 
     Raises:
         ValueError: If a number is out of range or there is no reference.
@@ -52,6 +58,7 @@ class MaskingNetworkTraining(AveragedTraining):
 
     network: MaskingUNet
     ema: MaskingUNet
+    frozen = ("encoder", "references")
 
     def __init__(
         self,
@@ -61,54 +68,30 @@ class MaskingNetworkTraining(AveragedTraining):
         validation_images: Tensor,
         references: Sequence[Infiller],
         loss: MaskerLoss,
-        steps: int,
         fake_share: float = 0.3,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-4,
-        warmup: int = 100,
-        ema_decay: float = 0.998,
         seed: int = 0,
+        **optimisation: Any,
     ) -> None:
-        super().__init__(
-            network, steps, learning_rate, weight_decay, (0.9, 0.999), warmup, ema_decay
-        )
+        super().__init__(network, **{**OPTIMISATION, **optimisation})
         if not 0 <= fake_share < 1:
             raise ValueError(f"training.fake_share must lie in [0, 1), got {fake_share}")
         if not references:
             raise ValueError("training.references must name at least one infiller")
-        # In a tuple: frozen networks are neither trained nor part of the checkpoint.
-        encoder = FeatureEncoder(fold_batch_norms(classifier), len(network.steps))
-        self._frozen = (encoder, tuple(references))
+        self.encoder = FeatureEncoder(fold_batch_norms(classifier), len(network.steps))
+        self.references = nn.ModuleList(references)
         self.batches = batches
         self.validation_images = validation_images
         self.loss = loss
         self.fake_share = fake_share
         self.seed = seed
 
-    @property
-    def encoder(self) -> FeatureEncoder:
-        """The frozen classifier's features."""
-        return self._frozen[0]
+    def train_dataloader(self) -> BatchLoader:
+        """The batches that are left."""
+        return BatchLoader(self.batches, self.global_step, self.steps)
 
-    @property
-    def references(self) -> Sequence[Infiller]:
-        """What stands in for dropped pixels."""
-        return self._frozen[1]
-
-    def on_fit_start(self) -> None:
-        """Brings the frozen networks to the device of the trained one."""
-        self.encoder.to(self.device)
-        for reference in self.references:
-            reference.to(self.device)
-
-    def on_validation_start(self) -> None:
-        """The same for a validation before the training."""
-        self.on_fit_start()
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Loss of the current step's batch; what the loader yields is not looked at."""
-        step = self.global_step
-        terms = self.terms(self.batches(step).to(self.device), str(step))
+    def training_step(self, image: Tensor, batch_idx: int) -> Tensor:
+        """Loss of a batch of images."""
+        terms = self.terms(image, str(self.global_step))
         for name, value in terms.items():
             self.log(f"train/{name}", value.detach(), batch_size=1)
         return terms["loss"]
@@ -142,10 +125,11 @@ class MaskingNetworkTraining(AveragedTraining):
         which = int(torch.randint(len(self.references), (), generator=generator))
         ids = [f"{purpose}/{row}" for row in range(len(image))]
         noise = ImageNoise(self.seed, ids, "reference", image.device)
-        fill = self.references[which].infill(image, torch.zeros_like(image[:, :1]), noise)
-        full = functional.interpolate(
-            keep, image.shape[-2:], mode="bilinear", align_corners=False
-        ).clamp(0, 1)
+        reference = cast(Infiller, self.references[which])
+        fill = reference.infill(image, torch.zeros_like(image[:, :1]), noise)
+        full = F.interpolate(keep, image.shape[-2:], mode="bilinear", align_corners=False).clamp(
+            0, 1
+        )
         rows = torch.cat([composite(image, full, fill), composite(image, 1 - full, fill)])
         kept, dropped = self.encoder.classifier(rows).chunk(2)
         return kept, dropped

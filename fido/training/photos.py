@@ -63,6 +63,9 @@ class TrainingPhotos:
             ]
         )
 
+    classes: Sequence[str] = ()
+    """No network of these trainings tells classes apart."""
+
     def batch(self, step: int) -> Tensor:
         """(n, 3, side, side) float32 RGB in [0, 1]: batch number `step`."""
         return self._stream.batch(step)
