@@ -1,4 +1,4 @@
-"""What the gradient methods share: the number they differentiate, and one value a pixel of it."""
+"""Shared by the gradient methods: the score they differentiate, and the reduction over colours."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Channels = Literal["sum", "sum_abs", "max_abs"]
 
 
 def scored(classifier: Classifier, score: Score) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of (n, 3, h, w) images and (n,) classes to (n,) numbers, one an image.
+    """Return a function from (n, 3, h, w) images and (n,) class indices to (n,) scores.
 
     Args:
-        classifier: What is explained.
-        score: "log_odds" in nats; "logit", the class's own; "probability", whose gradient vanishes
-            for a classifier that is sure.
+        classifier: The classifier to explain.
+        score: "log_odds" in nats; "logit" of the class; "probability", whose gradient vanishes for
+            a confident classifier.
 
     Raises:
         ValueError: If there is no such score.
@@ -38,19 +38,21 @@ def scored(classifier: Classifier, score: Score) -> Callable[[Tensor, Tensor], T
 
 
 def check_channels(channels: Channels) -> None:
-    """Raises:
-    ValueError: If there is no such way to bring three colours to one value.
+    """Check the name of a reduction over colours; see `over_channels`.
+
+    Raises:
+        ValueError: If it does not exist.
     """
     check_choice(get_args(Channels), "explainer", channels=channels)
 
 
 def over_channels(attribution: Tensor, channels: Channels) -> Tensor:
-    """(n, 3, h, w) -> (n, 1, h, w).
+    """Reduce (n, 3, h, w) attributions to (n, 1, h, w).
 
     Args:
-        attribution: Signed, a value for every colour of a pixel.
-        channels: "sum" keeps the sign, so that colours may cancel; "sum_abs" and "max_abs" say how
-            strongly a pixel matters, in whichever direction.
+        attribution: Signed values, one for every colour of a pixel.
+        channels: "sum" keeps the sign, so that colours may cancel; "sum_abs" and "max_abs" give the
+            strength of a pixel's influence, in either direction.
     """
     if channels == "sum":
         return attribution.sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Baselines: maps that ask no network, for comparison."""
+"""Baselines: maps that use no network, for comparison."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fido.runtime.noise import ImageNoise
 
 
 class Full:
-    """1 everywhere: the whole image is the region.
+    """Return 1 everywhere: the whole image is the region.
 
     Source: Chang et al. 2019, table 1 ("Max").
     """
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         return [
             Explanation(
                 id=sample.id,
@@ -34,7 +34,7 @@ class Full:
 
 
 class Center:
-    """1 inside a centred box of the image's shape, 0 outside.
+    """Return 1 inside a centred box of the image's shape, 0 outside.
 
     Args:
         area: Share of the image that the box covers, in (0, 1].
@@ -51,7 +51,7 @@ class Center:
         self.area = area
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         explanations = []
         for sample in samples:
             h, w = sample.image.shape[-2:]
@@ -70,13 +70,13 @@ class Center:
 
 
 class GroundTruthBox:
-    """1 inside the sample's boxes, 0 outside; a sample without boxes has no explanation.
+    """Return 1 inside the sample's boxes, 0 outside; a sample without boxes has no explanation.
 
     Source: Chang et al. 2019, table 1 ("BBox").
     """
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         return [
             Explanation(
                 id=sample.id,
@@ -90,11 +90,11 @@ class GroundTruthBox:
 
 
 class RandomMap:
-    """Independent uniform numbers in [0, 1), one a cell; half of the cells are the region.
+    """Return uniform random numbers in [0, 1), one per cell; half of the cells are the region.
 
     Args:
-        grid: Cells a side, bilinearly upsampled; None draws every pixel.
-        seed: Of the random numbers.
+        grid: Cells per side, bilinearly upsampled; None draws every pixel.
+        seed: Seed of the random numbers.
 
     Raises:
         ValueError: If `grid` is below 1.
@@ -106,7 +106,7 @@ class RandomMap:
         self.seed = seed
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         explanations = []
         for sample in samples:
             h, w = sample.image.shape[-2:]

@@ -1,4 +1,4 @@
-"""Sliding patch: how much probability the class loses when a patch is infilled."""
+"""Sliding patch: the drop of the class probability when a patch is infilled."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class SlidingPatch:
     class is more probable without the patch. Its threshold is half of its maximum.
 
     Args:
-        classifier: What is explained.
-        infiller: What fills the patch.
+        classifier: The classifier to explain.
+        infiller: Fills the patch.
         patch: Side of the patch in pixels; patches lie inside the image.
         stride: Pixels from one patch to the next.
         alignment: Where a patch's value belongs: "centres" puts it at the patch's centre, bilinear
             between centres and constant outside of them; "stretch" stretches the grid of values
             over the whole image, as the authors' code does, off by up to patch / 2 pixels.
-        seed: Of the infiller's random numbers.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+        seed: Seed of the infiller's random numbers.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -78,14 +78,14 @@ class SlidingPatch:
             rows = self._rows(perturbed, corners[start:stop], start)
             return self.classifier.probabilities(rows)[:, target]
 
-        found: list[Tensor] = []
+        probabilities: list[Tensor] = []
         for piece in self.batches(len(corners), probability):
-            found.append(piece)
+            probabilities.append(piece)
             if self.progress is not None:
-                done = sum(map(len, found))
+                done = sum(map(len, probabilities))
                 self.progress(batch.ids, done, len(corners), {"probability": piece.mean().view(1)})
         original = self.classifier.probabilities(batch.image)[0, target]
-        saliency = self._to_pixels(original - torch.cat(found), batch.size).cpu()
+        saliency = self._to_pixels(original - torch.cat(probabilities), batch.size).cpu()
         return Explanation(
             id=batch.ids[0],
             target=target,

@@ -1,4 +1,4 @@
-"""The image itself, blurred."""
+"""Infill with the blurred image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fido.runtime.noise import ImageNoise
 
 
 class BlurInfiller(Infiller):
-    """Fills with a Gaussian blur of the whole image, dropped pixels included.
+    """Fill with a Gaussian blur of the whole image, dropped pixels included.
 
-    It therefore leaks low frequencies of what was dropped: the one infiller that peeks.
+    It therefore leaks low frequencies of what was dropped; no other infiller does.
 
     Args:
         sigma: Standard deviation in pixels, > 0; the kernel reaches 4 sigma (as OpenCV chooses for
@@ -32,6 +32,6 @@ class BlurInfiller(Infiller):
 
     @torch.no_grad()
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
-        """See `Infiller.infill`; computed once an image, whatever the number of masks."""
+        """See `Infiller.infill`; computed once per image, whatever the number of masks."""
         repeats = self.repeats(image, keep)
         return per_mask(gaussian_blur(image, self.sigma), repeats)

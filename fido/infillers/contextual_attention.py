@@ -1,4 +1,4 @@
-"""The shipped default: a light contextual-attention network."""
+"""Infill with the shipped contextual-attention network, the default."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fido.runtime.noise import ImageNoise
 
 
 class ContextualAttentionInfiller(Infiller):
-    """Completes images with `ContextualAttentionNet`; kept pixels are returned as they are.
+    """Complete images with `ContextualAttentionNet`; kept pixels are returned as they are.
 
-    The network reads dropped pixels nowhere: `image * keep` is all that it gets.
+    The network gets `image * keep` and never sees dropped pixels.
 
     Args:
         weights: "ca" for the shipped weights, the path of a `.safetensors` file, or None for

@@ -1,4 +1,4 @@
-"""Noise."""
+"""Infill with noise."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fido.runtime.noise import ImageNoise
 
 
 class RandomInfiller(Infiller):
-    """Fills with Gaussian noise around a random colour, drawn anew for every mask.
+    """Fill with Gaussian noise around a random colour, drawn anew for every mask.
 
     `clip(colour + sigma * n, 0, 1)`, n standard normal for every pixel and channel.
 
     Args:
         sigma: Standard deviation of the noise.
-        colour: "random" draws one colour a mask, uniform in [0, 1]^3 (the authors' code); a number
-            is a fixed grey level (the paper's text names no colour).
+        colour: "random" draws one colour per mask, uniform in [0, 1]^3 (authors' code); a number is
+            a fixed grey level (the paper's text names no colour).
 
     Source: Chang et al. 2019, section 4.1 ("Random", sigma 0.2).
     """

@@ -1,4 +1,4 @@
-"""The shipped variational autoencoder."""
+"""Infill with a variational autoencoder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fido.runtime.noise import ImageNoise
 
 
 class VaeInfiller(Infiller):
-    """Fills with the predictive mean of an `InpaintingVAE`, also where pixels were kept.
+    """Fill with the predictive mean of an `InpaintingVAE`, also where pixels were kept.
 
     Args:
         network: The VAE that the weights belong to.
@@ -63,7 +63,7 @@ class VaeInfiller(Infiller):
         self.rows_per_pass = rows_per_pass
 
     def train(self, mode: bool = True) -> VaeInfiller:
-        """Stays in evaluation mode: the statistics of normalisation layers are frozen."""
+        """Stay in evaluation mode: the statistics of normalisation layers are frozen."""
         return super().train(False)
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Smooth masks from coarse cells: every cell is a disc, and discs join by a soft maximum."""
+"""Smooth masks from coarse cells: the soft maximum of one disc per cell."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from fido.runtime.checks import check_above, check_at_least
 
 SHARPNESS = 20.0
-"""Of the soft maximum (appendix of the paper; infinite would be the maximum itself)."""
+"""Sharpness of the soft maximum (paper, appendix); infinity is the maximum."""
 
 
 class SmoothMask:
-    """Upsamples cells so that a mask's edges are never steeper than a disc's.
+    """Upsample cells so that a mask's edges are never steeper than a disc's.
 
     The value at a pixel is `sum_k a_k softmax_k(20 a_k)` with `a_k = w_k m_k`: cell values m_k,
     weighted by distance as `w = exp(-2 max(0, distance / sigma - 1/2)^2)`. Cells outside of the
@@ -25,7 +25,7 @@ class SmoothMask:
     Args:
         size: (h, w) of the image in pixels.
         cell_size: Side of a cell in pixels.
-        sigma: Reach of a cell in pixels.
+        sigma: Radius of a cell in pixels.
         margin: Pixels around the image for which the mask is computed too.
 
     Attributes:

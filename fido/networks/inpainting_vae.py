@@ -24,7 +24,7 @@ CORRECTION = 0.2
 
 
 class Completion(NamedTuple):
-    """What the network says of an image of which a part was dropped.
+    """Predictions for an image of which a part was dropped.
 
     Attributes:
         mean: (n, 3, h, w) predictive mean of every pixel, about [0, 1], not clamped.
@@ -341,6 +341,6 @@ class ResidualVAE(InpaintingVAE):
 
 
 def bounded(x: Tensor, low: float, high: float) -> Tensor:
-    """Squashes numbers into (low, high), smoothly; 0 goes to the middle, where the slope is 1."""
+    """Squash numbers smoothly into (low, high); 0 goes to the middle, where the slope is 1."""
     middle, half = (low + high) / 2, (high - low) / 2
     return middle + half * torch.tanh(x / half)

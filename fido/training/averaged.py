@@ -1,4 +1,4 @@
-"""What every training shares: AdamW with a schedule by steps, and an average of the weights."""
+"""The base class of trainings: AdamW with a schedule by steps, and an average of the weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 
 def warmup_cosine(step: int, warmup: int, steps: int) -> float:
-    """Learning rate at `step`, a fraction of the highest: linear rise, half a cosine to 0."""
+    """Return the factor of the learning rate at `step`: linear rise, then half a cosine to 0."""
     if step < warmup:
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
@@ -30,10 +30,10 @@ class AveragedTraining(pl.LightningModule):
         network: To be trained; `ema` is the average of its parameters.
         steps: Optimiser steps of the whole training.
         learning_rate: Highest learning rate of AdamW.
-        weight_decay: AdamW's decay.
-        betas: AdamW's decays a step of the gradient's mean and mean square.
-        warmup: Steps of linear rise; then half a cosine falls to 0.
-        ema_decay: Decay a step of the average.
+        weight_decay: Weight decay of AdamW.
+        betas: Decay rates of AdamW's averages of the gradient and its square.
+        warmup: Steps of linear rise; half a cosine follows, to 0.
+        ema_decay: Decay per step of the average of the weights.
     """
 
     network: nn.Module
@@ -82,7 +82,7 @@ class AveragedTraining(pl.LightningModule):
                 checkpoint["state_dict"][key] = value
 
     def configure_optimizers(self) -> Any:
-        """AdamW with its schedule."""
+        """Return AdamW and its schedule."""
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=self.learning_rate,

@@ -1,4 +1,4 @@
-"""Checkpoints that survive being stopped: one file, replaced whole, written also on SIGTERM."""
+"""One checkpoint file, replaced atomically, also written on SIGTERM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fido.runtime.files import atomic_path
 
 
 class TrainingCheckpoint(pl.Callback):
-    """Writes `<folder>/last.ckpt` regularly, and when the training is stopped.
+    """Write `<folder>/last.ckpt` regularly, and when the training is stopped.
 
     The same command started again goes on from there; see `fit`.
 
@@ -61,7 +61,7 @@ class TrainingCheckpoint(pl.Callback):
             trainer.fit(module, ckpt_path=resume, weights_only=True)
 
     def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Writes both files now."""
+        """Write both files now."""
         with atomic_path(self.checkpoint) as temporary:
             trainer.save_checkpoint(temporary)
         if self.export is not None:
@@ -82,17 +82,17 @@ class TrainingCheckpoint(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Saves when it is time."""
+        """Save if it is time."""
         if time.monotonic() - self._saved >= self.every_seconds:
             self.save(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves the last state."""
+        """Save the last state."""
         self.save(trainer, pl_module)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Saves if somebody stopped the training; an error leaves the last good file as it is."""
+        """Save if a user stopped the training; an error leaves the last good file as it is."""
         if isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
             self.save(trainer, pl_module)

@@ -46,17 +46,17 @@ class InfillerTraining(AveragedTraining):
     Args:
         network: Maps (n, 3, h, w) images in [0, 1] and keep masks to proposals.
         batches: From a step to its (n, 3, h, w) images in [0, 1].
-        hole_masks: Law of the training masks.
+        hole_masks: Distribution of the training masks.
         validation_images: (n, 3, h, w) in [0, 1], never trained on.
-        validation_masks: Laws by name; hole L1 is logged for each.
+        validation_masks: Distributions by name; hole L1 is logged for each.
         perceptual: Distance for the second term, or None.
         perceptual_weight: Its weight beside hole L1 in [0, 1] units.
         perceptual_from: First step with the second term.
-        perceptual_every: The term is computed every so many steps with as many times its weight.
+        perceptual_every: Steps between two computations of the term, each with as many times its
+            weight.
         clip: Largest norm of the gradient.
-        workers: Threads that share a batch. On a CPU with other work to do, whole parts of the
-            batch wait less for each other than the threads inside every operation do; give
-            PyTorch one thread then.
+        workers: Threads that share a batch. On a busy CPU this is faster than threads inside of
+            operations; give PyTorch one thread then.
         seed: Seed of the masks.
         **optimisation: See `AveragedTraining`; by default learning_rate 6e-4, weight_decay 1e-4,
             betas (0.9, 0.99), warmup 300 and ema_decay 0.999.
@@ -119,7 +119,7 @@ class InfillerTraining(AveragedTraining):
         schedule.step()
 
     def gradients(self, image: Tensor, keep: Tensor, step: int) -> list[Tensor]:
-        """Gradients of the loss with respect to the network's parameters, in their order.
+        """Return the gradients of the loss for the network's parameters, in their order.
 
         The batch is cut into `workers` parts; every part has its own thread and graph. The
         gradients are those of the whole batch, up to rounding and the perceptual scale.
@@ -152,25 +152,25 @@ class InfillerTraining(AveragedTraining):
         return due and self.perceptual is not None
 
     def perceptual_term(self, proposal: Tensor, image: Tensor, keep: Tensor, step: int) -> Tensor:
-        """Perceptual distance of the composed image, or 0 where the step has no such term."""
+        """Perceptual distance of the composed image, or 0 if the step has no such term."""
         if self.perceptual is None or not self.perceptual_at(step):
             return torch.zeros((), device=image.device)
         distance: Tensor = self.perceptual(keep * image + (1 - keep) * proposal, image)
         return distance
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Hole L1 of the averaged weights for every law, always on the same images and masks."""
+        """Log hole L1 of the averaged weights for every distribution, on fixed masks."""
         for name, value in self.evaluate(self.fill).items():
             self.log(f"val/{name}", value, batch_size=1)
 
     def fill(self, image: Tensor, keep: Tensor) -> Tensor:
-        """(n, 3, h, w) proposals of the averaged weights."""
+        """Return (n, 3, h, w) proposals of the averaged weights."""
         proposal: Tensor = self.ema(image, keep)
         return proposal
 
     @torch.no_grad()
     def evaluate(self, fill: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
-        """Hole L1 of any fill function on the validation images, by the name of the law."""
+        """Return hole L1 of a fill function on the validation images, by distribution."""
         result = {}
         for name, law in self.validation_masks.items():
             keep = self.masks(law, self.validation_images, f"validation {name}")

@@ -1,4 +1,4 @@
-"""Training of the masking network: no labels, the classifier says what it sees."""
+"""Training of the masking network, on the predictions of a classifier instead of labels."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ OPTIMISATION = {
 
 
 class MaskingNetworkTraining(AveragedTraining):
-    """Train a `MaskingUNet` to draw the region that a class hangs on.
+    """Train a `MaskingUNet` to predict the region that carries the evidence for a class.
 
-    The classes are the classifier's first choices, and for a share of the images another one at
-    random, so that the network learns to draw nothing for what it does not see. Everything random
-    of a step is a function of (seed, step): an interrupted training goes on exactly.
+    The classes are the classifier's predictions, and for a share of the images another one at
+    random, so that the network learns empty masks for classes that an image does not show. The
+    random numbers of a step depend on (seed, step) alone: an interrupted training goes on exactly.
 
     Args:
         network: To be trained.
-        classifier: Frozen; its batch normalisations are folded. Its features are the network's
-            input and its answers the loss.
+        classifier: Frozen; its batch normalisations are folded. The network gets its features, the
+            loss its logits.
         batches: From a step to its (n, 3, h, w) images in [0, 1].
         validation_images: (n, 3, h, w) in [0, 1], never trained on.
-        references: What stands in for dropped pixels; a step has one of them, drawn at random.
-            Each is shown an image that is dropped whole, so that none can lean on the mask.
+        references: Infillers, of which each step uses one at random. They get a wholly dropped
+            image, so that their infill does not depend on the mask.
         loss: The four terms.
-        fake_share: Share of images with a class that the classifier does not see.
+        fake_share: Share of images with a class that the classifier does not predict.
         seed: Seed of classes and references.
         **optimisation: See `AveragedTraining`; by default learning_rate 1e-3, weight_decay 1e-4,
             betas (0.9, 0.999), warmup 100 and ema_decay 0.998.
@@ -97,7 +97,7 @@ class MaskingNetworkTraining(AveragedTraining):
         return terms["loss"]
 
     def terms(self, image: Tensor, purpose: str) -> dict[str, Tensor]:
-        """The loss's terms for (n, 3, h, w) images in [0, 1], random by (seed, purpose) alone."""
+        """Return the terms of the loss; random numbers depend on (seed, purpose) alone."""
         encoded = self.encoder(image)
         target, seen, real = self.classes(encoded.logits, purpose)
         keep = self.draw(self.network, encoded, target)
@@ -105,7 +105,7 @@ class MaskingNetworkTraining(AveragedTraining):
         return self.loss(keep, kept, dropped, seen, real)
 
     def classes(self, logits: Tensor, purpose: str) -> tuple[Tensor, Tensor, Tensor]:
-        """(n,) classes to draw masks for, those that the classifier sees, whether they agree."""
+        """Return (n,) classes of the masks, (n,) predicted ones, and where they agree."""
         n, classes = logits.shape
         generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "classes"))
         real = (torch.rand(n, generator=generator) >= self.fake_share).to(logits.device)
@@ -114,13 +114,13 @@ class MaskingNetworkTraining(AveragedTraining):
         return torch.where(real, seen, (seen + away) % classes), seen, real
 
     def draw(self, network: MaskingUNet, encoded: Encoded, target: Tensor) -> Tensor:
-        """(n, 1, h / 4, w / 4) masks."""
+        """Return (n, 1, h / 4, w / 4) masks."""
         activation = self.encoder.activation(encoded.deep, target)
         keep: Tensor = network(encoded.features, encoded.deep, activation)
         return keep
 
     def answers(self, image: Tensor, keep: Tensor, purpose: str) -> tuple[Tensor, Tensor]:
-        """(n, classes) logits with nothing but the region, and without it."""
+        """Return (n, classes) logits of the region alone, and of the image without it."""
         generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "reference"))
         which = int(torch.randint(len(self.references), (), generator=generator))
         ids = [f"{purpose}/{row}" for row in range(len(image))]
@@ -135,17 +135,17 @@ class MaskingNetworkTraining(AveragedTraining):
         return kept, dropped
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Of the averaged weights, for the classifier's first choices: area and leads in logits."""
+        """Log area and leads in logits of the averaged weights."""
         for name, value in self.evaluate().items():
             self.log(f"val/{name}", value, batch_size=1)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Means over the validation images.
+        """Return means over the validation images.
 
         Returns:
-            "area" of the mask; "kept" and "dropped", the class's lead over the best other one with
-            nothing but the region and without it; "fake_area" for a class that is not seen.
+            "area" of the mask; "kept" and "dropped", the lead of the class over the best other one
+            in the region alone and without it; "fake_area" for the least likely class.
         """
         sums = dict.fromkeys(("area", "kept", "dropped", "fake_area"), 0.0)
         for start in range(0, len(self.validation_images), 16):
