@@ -130,3 +130,13 @@ def test_architecture_lists_the_folders_in_the_order_that_is_tested():
     lines = order[1].strip().splitlines()
     rank = {name: i for i, line in enumerate(lines) for name in line.split()}
     assert [rank[name] for name in listed] == sorted(rank[name] for name in listed)
+
+
+def test_the_ten_places_of_architecture_hold_what_they_are_said_to_hold():
+    table = (ROOT / "docs/architecture.md").read_text().split("## Ten things")[1]
+    rows = re.findall(r"^\| \d+\. .*\| `([\w.]+)` in `([\w/.]+)` \|$", table, re.M)
+    assert len(rows) == 10
+    for name, path in rows:
+        text = (ROOT / path).read_text()
+        for part in name.split("."):
+            assert re.search(rf"^\s*(class |def )?{part}\b", text, re.M), f"no {name} in {path}"
