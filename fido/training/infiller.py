@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fido.masks.hole_masks import HoleMask
+from fido.masks.distributions.base import MaskDistribution
 from fido.runtime.noise import image_seed
 from fido.training.averaged import AveragedTraining
 from fido.training.perceptual_distance import PerceptualDistance
@@ -28,7 +28,7 @@ def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
 
 
 class InfillerTraining(AveragedTraining):
-    """Trains network(image, keep) -> proposal on masks of a given law.
+    """Trains network(image, keep) -> proposal on masks of a given distribution.
 
     loss = hole L1 + perceptual_weight * perceptual distance of the composed image. The images and
     masks of a step are functions of (seed, step) alone, and the average of the weights is part of
@@ -37,9 +37,9 @@ class InfillerTraining(AveragedTraining):
     Args:
         network: Maps (n, 3, h, w) images in [0, 1] and keep masks to proposals.
         batches: From a step to its (n, 3, h, w) images in [0, 1].
-        hole_masks: Law of the training masks.
+        hole_masks: Distribution of the training masks.
         validation_images: (n, 3, h, w) in [0, 1], never trained on.
-        validation_masks: Laws by name; hole L1 is logged for each.
+        validation_masks: Distributions by name; hole L1 is logged for each.
         steps: Optimiser steps of the whole training, for the schedule.
         perceptual: Distance for the second term, or None.
         perceptual_weight: Its weight beside hole L1 in [0, 1] units.
@@ -60,9 +60,9 @@ class InfillerTraining(AveragedTraining):
         self,
         network: nn.Module,
         batches: Callable[[int], Tensor],
-        hole_masks: HoleMask,
+        hole_masks: MaskDistribution,
         validation_images: Tensor,
-        validation_masks: Mapping[str, HoleMask],
+        validation_masks: Mapping[str, MaskDistribution],
         steps: int,
         perceptual: PerceptualDistance | None = None,
         perceptual_weight: float = 0.1,
@@ -100,11 +100,18 @@ class InfillerTraining(AveragedTraining):
             if perceptual is not None:
                 perceptual.to(self.device)
 
-    def masks(self, law: HoleMask, images: Tensor, purpose: str) -> Tensor:
-        """Masks of `law` for `images`, from (seed, purpose) alone, drawn on the CPU."""
+    def masks(self, distribution: MaskDistribution, images: Tensor, purpose: str) -> Tensor:
+        """(n, 1, h, w) masks for `images`, from (seed, purpose) alone, drawn on the CPU.
+
+        Raises:
+            ValueError: If the distribution gives none, because it depends on a photo's boxes.
+        """
         generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "hole_masks"))
         n, _, h, w = images.shape
-        return law.sample(n, h, w, generator).to(images.device)
+        keep = distribution.sample(n, (h, w), generator)
+        if keep is None:
+            raise ValueError(f"{distribution} gives no mask without a photo's boxes")
+        return keep.to(images)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One step on the batch of the current step; what the loader yields is not looked at."""
@@ -162,7 +169,7 @@ class InfillerTraining(AveragedTraining):
         return distance
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Hole L1 of the averaged weights for every law, always on the same images and masks."""
+        """Hole L1 of the averaged weights, always on the same images and masks."""
         for name, value in self.evaluate(self.fill).items():
             self.log(f"val/{name}", value, batch_size=1)
 
@@ -173,10 +180,10 @@ class InfillerTraining(AveragedTraining):
 
     @torch.no_grad()
     def evaluate(self, fill: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
-        """Hole L1 of any fill function on the validation images, by the name of the law."""
+        """Hole L1 of any fill function on the validation images, by mask distribution."""
         result = {}
-        for name, law in self.validation_masks.items():
-            keep = self.masks(law, self.validation_images, f"validation {name}")
+        for name, distribution in self.validation_masks.items():
+            keep = self.masks(distribution, self.validation_images, f"validation {name}")
             total = 0.0
             for start in range(0, len(keep), 16):
                 image = self.validation_images[start : start + 16].to(self.device)

@@ -29,7 +29,7 @@ def standard_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class VaeTraining(InfillerTraining):
-    """Trains an `InpaintingVAE` to predict what masks of a given law drop.
+    """Trains an `InpaintingVAE` to predict what masks of a given distribution drop.
 
     loss = [sum of the Gaussian NLL of dropped values + kl_weight * sum of the latents' KL +
     l1_weight * sum of absolute errors of the mean] / number of dropped values, all sums over the
