@@ -13,7 +13,8 @@ from fido.report.tables import interval
 def mask_tables(summaries: Sequence[MetricSummary]) -> str:
     """Markdown: for every number with a direction, mask distributions by infillers.
 
-    The best mean is bold. Numbers of the whole set (set_values) that every distribution has follow, without interval.
+    The best mean is bold. Numbers of the whole set (set_values) that every distribution has
+    follow, without interval.
 
     Args:
         summaries: Of metrics whose groups of columns are mask distributions; others are left out.

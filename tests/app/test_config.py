@@ -136,11 +136,9 @@ def test_every_option_says_what_it_is_in_a_line(path):
     assert first[0].isupper() or first.startswith(("log", "p(")), first
 
 
-@pytest.mark.parametrize(
-    "distribution", [x for x in leaves("train/hole_masks") if x != "validation"]
-)
-def test_every_distribution_of_training_masks_drops_and_keeps_some_pixels(distribution):
-    config = command_config("train", f"hole_masks={distribution}")
+@pytest.mark.parametrize("name", [x for x in leaves("train/hole_masks") if x != "validation"])
+def test_every_distribution_of_training_masks_drops_and_keeps_some_pixels(name):
+    config = command_config("train", f"hole_masks={name}")
     drawn = (
         build(config.training.hole_masks)
         .sample(32, (224, 224), torch.Generator().manual_seed(0))
