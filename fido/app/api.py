@@ -16,6 +16,7 @@ from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from fido.app.folders import conf_folder
 from fido.app.instantiate import build, pick_device
 from fido.classifiers.base import Classifier
 from fido.data.image import ImageLike, load_image
@@ -125,7 +126,7 @@ def _configuration(
     settings: Mapping[str, Any],
 ) -> DictConfig:
     """The configuration of `explain.py`, with its `explainer` resolved and set."""
-    conf = _config_folder()
+    conf = conf_folder()
     choices = {"explainer": ("method", method), "objective": ("objective", objective)}
     if isinstance(infiller, str):
         choices["infiller"] = ("infiller", infiller)
@@ -140,13 +141,6 @@ def _configuration(
     for name, value in settings.items():
         _place(cfg.explainer, method, name)[name] = value
     return cfg
-
-
-def _config_folder() -> Path:
-    """`conf/`, which an installed package has inside and a checkout beside it."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def _composed(conf: Path, overrides: list[str]) -> DictConfig:

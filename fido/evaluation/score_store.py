@@ -64,10 +64,24 @@ class StoredScores:
             {name: _tensor(vector) for name, vector in entry.get("features", {}).items()},
         )
 
-    def put(self, metric: str, row: str, digest: str, score: ImageScore) -> None:
+    def values(self, metric: str, row: str, made_by: str) -> dict[str, float] | None:
+        """The numbers of a score that this metric made, whatever of; None if there is none.
+
+        Args:
+            metric: Name of the metric.
+            row: Name of the row.
+            made_by: Digest of the metric, its settings and weights.
+        """
+        entry = self._content.get(metric, {}).get(row)
+        if entry is None or entry.get("made_by") != made_by:
+            return None
+        return {name: _number(value) for name, value in entry["values"].items()}
+
+    def put(self, metric: str, row: str, digest: str, score: ImageScore, made_by: str = "") -> None:
         """Note a score; `save` writes it."""
         entry: dict[str, Any] = {
             "key": digest,
+            "made_by": made_by,
             "values": {name: _json(value) for name, value in score.values.items()},
             "curve": None if score.curve is None else [_json(v) for v in score.curve.tolist()],
         }
@@ -79,12 +93,17 @@ class StoredScores:
         self._changed = True
 
     def get_or_compute(
-        self, metric: str, row: str, digest: str, compute: Callable[[], ImageScore]
+        self,
+        metric: str,
+        row: str,
+        digest: str,
+        compute: Callable[[], ImageScore],
+        made_by: str = "",
     ) -> ImageScore:
         """The score under this digest, computed and noted if it is not there."""
         score = self.get(metric, row, digest)
         if score is None:
-            self.put(metric, row, digest, compute())
+            self.put(metric, row, digest, compute(), made_by)
             score = self.get(metric, row, digest)  # as a later run will read it
         assert score is not None
         return score

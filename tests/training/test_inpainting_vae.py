@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,20 @@ from wandb_offline import read_run
 
 from fido.loggers.wandb import WandbRunLogger
 from fido.masks.distributions.bernoulli import BernoulliCells
-from fido.networks.inpainting_vae import InpaintingVAE
+from fido.networks.inpainting_vae import PaperVAE, ResidualVAE
 from fido.networks.push_pull import push_pull
 from fido.training.inpainting_vae import VaeTraining, gaussian_nll, standard_kl
 from fido.training.validation_grid import ValidationGrid
 
 ROOT = Path(__file__).resolve().parents[2]
-LIGHT = {"style": "residual", "prefill": True, "skips": True, "patch": 2, "stem_kernel": 3}
+LIGHT = partial(ResidualVAE, patch=2)
 
 
-def module(steps=10, style=LIGHT, **options):
+def module(steps=10, network=LIGHT, **options):
     torch.manual_seed(0)
     given = {"shrink": 1, "learning_rate": 3e-3, "warmup": 5, "ema_decay": 0.9}
     return VaeTraining(
-        network=InpaintingVAE((16, 16, 16), latent=8, dilations=(1,), head=16, **style),
+        network=network((16, 16, 16), latent=8, dilations=(1,), head=16),
         batches=lambda step: stripes(8, step),
         hole_masks=BernoulliCells(sides=(4, 8), keep=(0.3, 0.7)),
         validation_images=stripes(8, 10_000),
@@ -107,12 +108,12 @@ def test_training_beats_the_prefill_it_starts_from(tmp_path):
     assert trained.evaluate(trained.fill)["cells"] < 0.6 * trained.evaluate(push_pull)["cells"]
 
 
-@pytest.mark.parametrize("style", [LIGHT, {}], ids=["light", "paper"])
-def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, style):
-    whole = fit(tmp_path / "whole", module(10, style=style), 10)
+@pytest.mark.parametrize("network", [LIGHT, PaperVAE], ids=["light", "paper"])
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, network):
+    whole = fit(tmp_path / "whole", module(10, network=network), 10)
     with pytest.raises((Stopped, SystemExit)):
-        fit(tmp_path / "parts", module(10, style=style), 10, StopAt(5))
-    resumed = fit(tmp_path / "parts", module(10, style=style), 10)
+        fit(tmp_path / "parts", module(10, network=network), 10, StopAt(5))
+    resumed = fit(tmp_path / "parts", module(10, network=network), 10)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
     exported = load_file(tmp_path / "parts" / "ema.safetensors")
