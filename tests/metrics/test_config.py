@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from planted import planted_sample
 from torch import Tensor
 
-from fido.app.evaluate import build_metrics
 from fido.app.instantiate import build
+from fido.app.metrics import MetricBuilder
 from fido.metrics.base import ImageMetric
 
 
@@ -28,7 +28,7 @@ def config(root, *overrides, **options):
 def test_every_metric_builds_and_describes_itself(leaf):
     cfg = config("evaluate", f"metrics=[{leaf}]")
     classifier = share_classifier((0, 0, 64, 64), (64, 64))
-    metrics, settings = build_metrics(cfg, classifier, torch.device("cpu"))
+    metrics, settings = MetricBuilder(cfg, torch.device("cpu"), classifier)()
     (metric,) = metrics.values()
     assert isinstance(metric, ImageMetric)
     assert list(metrics) == [leaf], "a leaf's package must be metrics.<its name>"
@@ -61,7 +61,7 @@ def test_every_experiment_of_evaluate_composes(experiment):
     text = (CONF / "evaluate" / "experiment" / f"{experiment}.yaml").read_text()
     assert f"python evaluate.py experiment={experiment}" in text
     cfg = config("evaluate", f"experiment={experiment}", "data=boxes", "data.root=x")
-    build_metrics(cfg, share_classifier((0, 0, 64, 64), (224, 224)), torch.device("cpu"))
+    MetricBuilder(cfg, torch.device("cpu"), share_classifier((0, 0, 64, 64), (224, 224)))()
     assert cfg.evaluation.compare_to in ("input", *cfg.infillers)
 
 
