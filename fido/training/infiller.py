@@ -24,7 +24,7 @@ OPTIMISATION = {
 }
 
 
-def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
+def hole_l1_loss(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
     """Mean absolute difference over dropped pixels and colours; 0 if nothing is dropped.
 
     Args:
@@ -136,7 +136,7 @@ class InfillerTraining(AveragedTraining):
 
         def part(images: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
             proposal = self.network(images, kept)
-            l1 = hole_l1(proposal, images, kept) * (1 - kept).sum() / dropped
+            l1 = hole_l1_loss(proposal, images, kept) * (1 - kept).sum() / dropped
             distance = self.perceptual_term(proposal, images, kept, step) * len(kept) / len(keep)
             loss = l1 + self.perceptual_weight * self.perceptual_every * distance
             return l1.detach(), distance.detach(), torch.autograd.grad(loss, parameters)
@@ -186,6 +186,6 @@ class InfillerTraining(AveragedTraining):
                 image = self.validation_images[start : start + 16].to(self.device)
                 kept = keep[start : start + 16].to(self.device)
                 proposal = fill(image, kept).clamp(0, 1)
-                total += float(hole_l1(proposal, image, kept) * (1 - kept).sum())
+                total += float(hole_l1_loss(proposal, image, kept) * (1 - kept).sum())
             result[name] = total / float((1 - keep).sum().clamp_min(1.0))
         return result

@@ -14,7 +14,7 @@ from fido.networks.contextual_attention import (
     ContextualAttentionNet,
     push_pull,
 )
-from fido.training.infiller import hole_l1
+from fido.training.infiller import hole_l1_loss
 
 SMALL = (16, 16, 32)
 
@@ -149,9 +149,9 @@ def test_the_shipped_weights_beat_simple_fills_on_the_sample_photos():
     for side, rate in [(4, 0.3), (4, 0.5), (16, 0.5)]:
         cells = BernoulliCells((side,), (rate, rate))
         keep = cells.sample(len(image), (224, 224), torch.Generator().manual_seed(0)).float()
-        ours = hole_l1(shipped.infill(image, keep), image, keep)
+        ours = hole_l1_loss(shipped.infill(image, keep), image, keep)
         for other in (MeanInfiller(), LocalInfiller()):
-            assert ours < 0.95 * hole_l1(other.infill(image, keep), image, keep)
+            assert ours < 0.95 * hole_l1_loss(other.infill(image, keep), image, keep)
 
 
 def test_everything_kept_is_the_image_bit_for_bit():

@@ -17,7 +17,7 @@ from fido.masks.distributions.bernoulli import BernoulliCells
 from fido.networks.inpainting_vae import PaperVAE, ResidualVAE, bounded
 from fido.networks.push_pull import push_pull
 from fido.runtime.noise import ImageNoise
-from fido.training.infiller import hole_l1
+from fido.training.infiller import hole_l1_loss
 
 CONF = str(Path(__file__).parents[2] / "conf")
 STYLES = {
@@ -208,6 +208,6 @@ def test_the_shipped_weights_beat_simple_fills_on_the_sample_photos():
     for side, rate in [(4, 0.3), (4, 0.5), (16, 0.5)]:
         cells = BernoulliCells((side,), (rate, rate))
         keep = cells.sample(len(image), (224, 224), torch.Generator().manual_seed(0)).float()
-        vae = hole_l1(shipped.infill(image, keep), image, keep)
+        vae = hole_l1_loss(shipped.infill(image, keep), image, keep)
         for other in (MeanInfiller(), LocalInfiller()):
-            assert vae < 0.95 * hole_l1(other.infill(image, keep), image, keep)
+            assert vae < 0.95 * hole_l1_loss(other.infill(image, keep), image, keep)
