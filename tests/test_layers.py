@@ -30,7 +30,7 @@ SHARED = {
     "data": {"base", "geometry", "photo"},
     "explainers": {"base", "attribution", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
-    "metrics": {"base", "functional"},
+    "metrics": {"base", "functional", "score_set", "subjects"},
     "networks": {"push_pull"},
 }
 

@@ -96,7 +96,7 @@ def train(cfg: DictConfig, photos: Photos, steps: int, **trainer: Any) -> None:
         _convert_="all",
     )
     try:
-        checkpoint.fit(lightning, module, steps)
+        checkpoint.fit(lightning, module)
     finally:
         for logger in lightning.loggers:
             close(logger)

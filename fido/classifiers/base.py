@@ -1,4 +1,4 @@
-"""The wrapper that makes any image classifier take pixels in [0, 1] and give logits."""
+"""A wrapper for image classifiers: pixels in [0, 1] in, logits out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from fido import scores
 class Classifier(nn.Module):
     """A frozen classifier: (n, 3, h, w) RGB in [0, 1] to (n, classes) float32 logits.
 
-    Normalisation happens inside, so that nothing outside knows of mean and standard deviation.
-    The network stays in evaluation mode and its weights take no gradient; gradients with respect
-    to the image pass.
+    Normalisation happens inside. The network is put into evaluation mode for good and its weights
+    get no gradient; gradients with respect to the image pass.
 
     Args:
         network: Anything that maps a normalised batch to logits; outputs with `.logits`, mappings
@@ -73,7 +72,7 @@ class Classifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the classifier lives, and where its images must be."""
+        """The device of the classifier, on which its images must be."""
         return self.mean.device
 
     def forward(self, image: Tensor) -> Tensor:
@@ -101,7 +100,7 @@ class Classifier(nn.Module):
 
 
 def unwrap_logits(output: Any) -> Tensor:
-    """The logits in whatever a network returns.
+    """Return the logits from a network's output.
 
     Raises:
         ValueError: If there is no (n, classes) tensor where one is expected.
@@ -119,7 +118,7 @@ def unwrap_logits(output: Any) -> Tensor:
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict and name the tensor that does not fit.
+    """Load a state dict; name the tensor that does not fit.
 
     Raises:
         ValueError: On the first missing, unexpected or misshapen tensor.

@@ -17,14 +17,14 @@ steps in all, and the newest values, a (b,) tensor each."""
 
 
 class Explainer(Protocol):
-    """A method that says which pixels carry a decision.
+    """A method that gives every pixel its evidence for a class.
 
     A map belongs to (sample, target, settings, seed) alone: it does not depend on the other
     samples of the batch, on their order, or on how many there are.
     """
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """One explanation a sample, in order.
+        """Return one explanation per sample, in order.
 
         Args:
             samples: All of one image size, each with its `target` set.
@@ -34,7 +34,7 @@ class Explainer(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SampleBatch:
-    """What of b samples goes through networks.
+    """The tensors of b samples.
 
     Attributes:
         ids: The b ids.
@@ -53,7 +53,7 @@ class SampleBatch:
 
 
 def collate(samples: Sequence[Sample], device: torch.device) -> SampleBatch:
-    """Samples of one image size, each with its target, on the device of the classifier.
+    """Put samples of one image size side by side, on the device of the classifier.
 
     Raises:
         ValueError: If a sample has no target or another size than the first.
@@ -72,7 +72,7 @@ def collate(samples: Sequence[Sample], device: torch.device) -> SampleBatch:
 
 
 def target_of(sample: Sample) -> int:
-    """The class index to explain.
+    """Return the class index to explain.
 
     Raises:
         ValueError: If it is not set.
@@ -83,9 +83,9 @@ def target_of(sample: Sample) -> int:
 
 
 def half_of_maximum(saliency: Tensor) -> float:
-    """The threshold of maps on no fixed scale; a map without positive values has no region.
+    """Half of the largest finite value: the threshold of maps without a fixed scale.
 
-    Of the finite values: one pixel that is not must not take the others' region away.
+    A map without positive values gets its maximum, so that it has no region.
     """
     finite = saliency[saliency.isfinite()]
     highest = float(finite.max()) if finite.numel() else 0.0

@@ -1,4 +1,4 @@
-"""Baselines: maps that ask no network, for comparison."""
+"""Baselines: maps that use no network, for comparison."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from torch import Tensor
 
 from fido.explainers.base import target_of
 from fido.records import Explanation, Sample
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
 class Full:
-    """1 everywhere: the whole image is the region.
+    """Return 1 everywhere: the whole image is the region.
 
     Source: Chang et al. 2019, table 1 ("Max").
     """
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         return [
             Explanation(
                 id=sample.id,
@@ -33,7 +34,7 @@ class Full:
 
 
 class Center:
-    """1 inside a centred box of the image's shape, 0 outside.
+    """Return 1 inside a centred box of the image's shape, 0 outside.
 
     Args:
         area: Share of the image that the box covers, in (0, 1].
@@ -50,7 +51,7 @@ class Center:
         self.area = area
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         explanations = []
         for sample in samples:
             h, w = sample.image.shape[-2:]
@@ -69,13 +70,13 @@ class Center:
 
 
 class GroundTruthBox:
-    """1 inside the sample's boxes, 0 outside; a sample without boxes has no explanation.
+    """Return 1 inside the sample's boxes, 0 outside; a sample without boxes has no explanation.
 
     Source: Chang et al. 2019, table 1 ("BBox").
     """
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         return [
             Explanation(
                 id=sample.id,
@@ -89,24 +90,23 @@ class GroundTruthBox:
 
 
 class RandomMap:
-    """Independent uniform numbers in [0, 1), one a cell; half of the cells are the region.
+    """Return uniform random numbers in [0, 1), one per cell; half of the cells are the region.
 
     Args:
-        grid: Cells a side, bilinearly upsampled; None draws every pixel.
-        seed: Of the random numbers.
+        grid: Cells per side, bilinearly upsampled; None draws every pixel.
+        seed: Seed of the random numbers.
 
     Raises:
         ValueError: If `grid` is below 1.
     """
 
     def __init__(self, grid: int | None = None, seed: int = 0) -> None:
-        if grid is not None and grid < 1:
-            raise ValueError(f"explainer.grid must be 1 or more, or null, got {grid}")
+        check_at_least(1, "explainer", grid=grid)
         self.grid = grid
         self.seed = seed
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """See `Explainer.explain`; asks no network."""
+        """See `Explainer.explain`; uses no network."""
         explanations = []
         for sample in samples:
             h, w = sample.image.shape[-2:]

@@ -14,7 +14,7 @@ from fido.masks.objectives import Objective
 from fido.runtime.noise import ImageNoise
 
 Infill = Callable[[Tensor, Tensor, ImageNoise | None], Tensor]
-Score = Callable[[Tensor, Tensor], Tensor]
+ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class LearnedMask(Protocol):
@@ -37,21 +37,21 @@ class LearnedMask(Protocol):
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is learned."""
+        """The parameters to learn."""
         ...
 
     def to(self, device: torch.device) -> Self:
-        """The masks on another device."""
+        """Move the masks to a device."""
         ...
 
 
 class MaskOptimisation(pl.LightningModule):
-    """Optimises the dropout logits of b images at once, each as if it were alone.
+    """Optimise the masks of b images at once, each as if it were alone.
 
-    Every step draws s relaxed masks an image, fills what the hard masks drop, mixes with the
-    relaxed masks, scores the class, and takes one Adam step on the objective. The loss is a sum
-    over images and Adam is elementwise, so an image's map is that of a run of its own. Give it
-    `range(steps)` as training data: an item is the step's index.
+    Every step draws s masks per image, infills what their binary versions drop, mixes image and
+    infill with the masks, scores the class, and takes one Adam step on the objective. The loss
+    is a sum over images and Adam is elementwise, so an image's map is that of a run of its own.
+    Give it `range(steps)` as training data: an item is the index of its step.
 
     It holds bound methods, not networks, so that its state_dict is the masks alone and Lightning
     moves nothing else.
@@ -65,13 +65,13 @@ class MaskOptimisation(pl.LightningModule):
         score: (rows, 3, h, w), (rows,) -> (rows,) nats, e.g. `Classifier.log_odds`.
         mask_noise: The images' random numbers for the masks.
         infill_noise: The images' random numbers for the infiller, or None if it needs none.
-        samples: Masks s drawn an image and step.
+        samples: Number s of masks per image and step.
         steps: Number of steps.
-        learning_rate: Adam's; falls linearly to 0 over the steps.
+        learning_rate: Learning rate of Adam; falls linearly to 0 over the steps.
         on_step: Called after every step with its index and the newest entries of the curves.
 
     Attributes:
-        curves: "loss", "score", "area", each a list of (b,) tensors, one a step.
+        curves: "loss", "score", "area", each a list of (b,) tensors, one per step.
 
     Source: Chang et al. 2019, section 3 and appendix.
     """
@@ -83,7 +83,7 @@ class MaskOptimisation(pl.LightningModule):
         mask: LearnedMask,
         objective: Objective,
         infill: Infill,
-        score: Score,
+        score: ScoreFunction,
         mask_noise: ImageNoise,
         infill_noise: ImageNoise | None,
         samples: int,
@@ -107,7 +107,7 @@ class MaskOptimisation(pl.LightningModule):
         self.curves: dict[str, list[Tensor]] = {"loss": [], "score": [], "area": []}
 
     def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
-        """The summed loss of one step; also appends to the curves."""
+        """Return the loss of one step, summed over the images, and extend the curves."""
         # Draw relaxed masks, and infill what their binary versions drop.
         keep = self.mask.sample(self.samples, self.mask_noise)
         infill = self.infill(self.image, self.mask.binarize(keep), self.infill_noise)
@@ -135,7 +135,7 @@ class MaskOptimisation(pl.LightningModule):
         return loss.sum()
 
     def configure_optimizers(self) -> Any:
-        """Adam with a learning rate that falls linearly from its full value to 0."""
+        """Return Adam with a learning rate that falls linearly to 0."""
         optimizer = torch.optim.Adam(self.mask.parameters(), lr=self.learning_rate)
         decay = torch.optim.lr_scheduler.LinearLR(
             optimizer, start_factor=1.0, end_factor=0.0, total_iters=self.steps
@@ -146,7 +146,7 @@ class MaskOptimisation(pl.LightningModule):
         }
 
     def history(self) -> list[dict[str, Tensor]]:
-        """For each of the b images its curves, each (steps,) float32 on the CPU."""
+        """Return the curves of every image, (steps,) float32 tensors on the CPU."""
         stacked = {name: torch.stack(values).float().cpu() for name, values in self.curves.items()}
         images = self.image.shape[0]
         return [{name: curve[:, i] for name, curve in stacked.items()} for i in range(images)]

@@ -14,16 +14,16 @@ from fido.runtime.noise import ImageNoise
 
 
 class PerturbedImage:
-    """Infills one image under any number of masks, asked for in any pieces.
+    """Infill one image under any number of masks, in pieces of any size.
 
-    Row r is the same whichever rows are asked for with it: an infiller that draws random numbers
-    gets those of (seed, image, r).
+    Row r does not depend on the rows that are computed with it: an infiller that draws random
+    numbers gets those of (seed, image, r).
 
     Args:
-        infiller: What stands in for dropped pixels.
+        infiller: Fills dropped pixels.
         image: (1, 3, h, w) in [0, 1].
         image_id: Names the image's random numbers.
-        seed: Of the infiller's random numbers.
+        seed: Seed of the infiller's random numbers.
 
     Attributes:
         fixed: (1, 3, h, w) the proposal for every mask, for infillers that have only one.
@@ -43,10 +43,10 @@ class PerturbedImage:
 
     @torch.no_grad()
     def rows(self, keep: Tensor, start: int) -> Tensor:
-        """Perturbed images.
+        """Return perturbed images.
 
         Args:
-            keep: (k, 1, h, w) in [0, 1]; the infiller is shown it rounded.
+            keep: (k, 1, h, w) in [0, 1]; the infiller gets it binarised.
             start: Number of the first row.
 
         Returns:
@@ -70,15 +70,15 @@ class PerturbedImage:
 class EditedImage:
     """One image with pixels dropped and infilled by a metric's own infiller.
 
-    Row r is the same whichever rows are asked for with it, and its random numbers are not those
-    of an explainer with the same seed.
+    Row r does not depend on the rows that are computed with it, and its random numbers are not
+    those of an explainer with the same seed.
 
     Args:
-        classifier: Whose logits are wanted.
+        classifier: Gives the logits.
         infiller: Fills the dropped pixels; None leaves the image as it is.
         sample: The image.
         purpose: Names the stream of the infiller's random numbers.
-        seed: Of the infiller's random numbers.
+        seed: Seed of the infiller's random numbers.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class EditedImage:
         )
 
     def images(self, keep: Tensor, start: int = 0) -> Tensor:
-        """(k, 3, h, w) edited images.
+        """Return (k, 3, h, w) edited images.
 
         Args:
             keep: (k, 1, h, w) bool.
@@ -109,15 +109,15 @@ class EditedImage:
 
     @torch.no_grad()
     def logits(self, keep: Tensor, batches: Batches) -> Tensor:
-        """(n, classes) float32 on the CPU.
+        """Return (n, classes) float32 logits, on the CPU.
 
         Args:
             keep: (n, 1, h, w) bool.
             batches: Cuts the rows into pieces.
         """
 
-        def look(start: int, stop: int) -> Tensor:
+        def classify(start: int, stop: int) -> Tensor:
             logits: Tensor = self.classifier(self.images(keep[start:stop], start))
             return logits.cpu()
 
-        return torch.cat(list(batches(len(keep), look)))
+        return torch.cat(list(batches(len(keep), classify)))

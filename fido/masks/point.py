@@ -1,4 +1,4 @@
-"""One keep value a cell instead of a distribution: the mask of BBMP."""
+"""One keep value per cell instead of a distribution: the mask of BBMP."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class PointMask(nn.Module):
         images: Number b of images.
         size: (h, w) of the images in pixels.
         grid: (gh, gw) cells; one number means a square grid.
-        initial_keep: Where every cell starts, in [0, 1]; 1 keeps the whole image.
-        align_corners: Of the bilinear upsampling; see `ConcreteMask`.
+        initial_keep: Initial value of every cell, in [0, 1]; 1 keeps the whole image.
+        align_corners: Option of the bilinear upsampling; see `ConcreteMask`.
 
     Raises:
         ValueError: If a number is out of range or the grid is finer than the image.
@@ -56,7 +56,7 @@ class PointMask(nn.Module):
         return self._to_pixels(self.keep).repeat_interleave(samples, 0)
 
     def binarize(self, keep: Tensor) -> Tensor:
-        """Zeros and ones, without gradient: a pixel counts as kept only while it is kept wholly.
+        """Zeros and ones, without gradient: a pixel is kept while its value is 1.
 
         After the first steps the infiller therefore sees little of the image.
 

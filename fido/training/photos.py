@@ -1,4 +1,4 @@
-"""A source of photos, made ready for training an infiller."""
+"""Photos for the training of infillers."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from planted import planted_sample
 from torch import Tensor
 
-from fido.app.evaluate import build_metrics
 from fido.app.instantiate import build
+from fido.app.metrics import MetricBuilder
 from fido.metrics.base import ImageMetric
 
 
@@ -28,7 +28,7 @@ def config(root, *overrides, **options):
 def test_every_metric_builds_and_describes_itself(leaf):
     cfg = config("evaluate", f"metrics=[{leaf}]")
     classifier = share_classifier((0, 0, 64, 64), (64, 64))
-    metrics, settings = build_metrics(cfg, classifier, torch.device("cpu"))
+    metrics, settings = MetricBuilder(cfg, torch.device("cpu"), classifier)()
     (metric,) = metrics.values()
     assert isinstance(metric, ImageMetric)
     assert list(metrics) == [leaf], "a leaf's package must be metrics.<its name>"
@@ -61,7 +61,7 @@ def test_every_experiment_of_evaluate_composes(experiment):
     text = (CONF / "evaluate" / "experiment" / f"{experiment}.yaml").read_text()
     assert f"python evaluate.py experiment={experiment}" in text
     cfg = config("evaluate", f"experiment={experiment}", "data=boxes", "data.root=x")
-    build_metrics(cfg, share_classifier((0, 0, 64, 64), (224, 224)), torch.device("cpu"))
+    MetricBuilder(cfg, torch.device("cpu"), share_classifier((0, 0, 64, 64), (224, 224)))()
     assert cfg.evaluation.compare_to in ("input", *cfg.infillers)
 
 
@@ -107,9 +107,12 @@ def test_every_experiment_is_in_the_table_of_artefacts():
     missing = [name for name in experiments if not re.search(rf"\b{name}\b", table)]
     assert not missing
     assert set(re.findall(r"experiment=(\w+)", table)) <= experiments
-    laws = set(re.findall(r"mask_distributions@figures.laws=(\w+)", table))
-    assert laws == {"agarwal2020_fig1", "object"}
-    for law in laws:
-        line = ["experiment=infillers", f"mask_distributions@figures.laws={law}", "data.root=x"]
-        for node in config("evaluate", *line).figures.laws.values():
-            assert isinstance(build(node).draw(planted_sample(), 1, torch.Generator()), Tensor)
+    drawn = set(re.findall(r"mask_distributions@figures.mask_distributions=(\w+)", table))
+    assert drawn == {"agarwal2020_fig1", "object"}
+    for name in drawn:
+        group = f"mask_distributions@figures.mask_distributions={name}"
+        line = ["experiment=infillers", group, "data.root=x"]
+        for node in config("evaluate", *line).figures.mask_distributions.values():
+            assert isinstance(
+                build(node).sample(1, (40, 48), torch.Generator(), planted_sample()), Tensor
+            )

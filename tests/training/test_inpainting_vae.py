@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +17,25 @@ from torch.distributions import Normal, kl_divergence
 from wandb_offline import read_run
 
 from fido.loggers.wandb import WandbRunLogger
-from fido.masks.hole_masks import BernoulliCells
-from fido.networks.inpainting_vae import InpaintingVAE
+from fido.masks.distributions.bernoulli import BernoulliCells
+from fido.networks.inpainting_vae import PaperVAE, ResidualVAE
 from fido.networks.push_pull import push_pull
 from fido.training.inpainting_vae import VaeTraining, gaussian_nll, standard_kl
 from fido.training.validation_grid import ValidationGrid
 
 ROOT = Path(__file__).resolve().parents[2]
-LIGHT = {"style": "residual", "prefill": True, "skips": True, "patch": 2, "stem_kernel": 3}
+LIGHT = partial(ResidualVAE, patch=2)
 
 
-def module(steps=10, style=LIGHT, **options):
+def module(steps=10, network=LIGHT, **options):
     torch.manual_seed(0)
     given = {"shrink": 1, "learning_rate": 3e-3, "warmup": 5, "ema_decay": 0.9}
     return VaeTraining(
-        network=InpaintingVAE((16, 16, 16), latent=8, dilations=(1,), head=16, **style),
+        network=network((16, 16, 16), latent=8, dilations=(1,), head=16),
         batches=lambda step: stripes(8, step),
-        hole_masks=BernoulliCells(sides=(4, 8), low=0.3, high=0.7),
+        hole_masks=BernoulliCells(sides=(4, 8), keep=(0.3, 0.7)),
         validation_images=stripes(8, 10_000),
-        validation_masks={"cells": BernoulliCells(sides=(8,), low=0.5, high=0.5)},
+        validation_masks={"cells": BernoulliCells(sides=(8,), keep=(0.5, 0.5))},
         steps=steps,
         **(given | options),
     )
@@ -107,12 +108,12 @@ def test_training_beats_the_prefill_it_starts_from(tmp_path):
     assert trained.evaluate(trained.fill)["cells"] < 0.6 * trained.evaluate(push_pull)["cells"]
 
 
-@pytest.mark.parametrize("style", [LIGHT, {}], ids=["light", "paper"])
-def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, style):
-    whole = fit(tmp_path / "whole", module(10, style=style), 10)
+@pytest.mark.parametrize("network", [LIGHT, PaperVAE], ids=["light", "paper"])
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, network):
+    whole = fit(tmp_path / "whole", module(10, network=network), 10)
     with pytest.raises((Stopped, SystemExit)):
-        fit(tmp_path / "parts", module(10, style=style), 10, StopAt(5))
-    resumed = fit(tmp_path / "parts", module(10, style=style), 10)
+        fit(tmp_path / "parts", module(10, network=network), 10, StopAt(5))
+    resumed = fit(tmp_path / "parts", module(10, network=network), 10)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
     exported = load_file(tmp_path / "parts" / "ema.safetensors")
@@ -122,13 +123,13 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, style):
 
 
 def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
-    trained = fit(tmp_path, module(4), 4, ValidationGrid(tmp_path, images=3, laws=["cells"]))
+    trained = fit(tmp_path, module(4), 4, ValidationGrid(tmp_path, images=3, masks=["cells"]))
     with Image.open(tmp_path / "infills" / "0000004.png") as file:
         picture = np.asarray(file).reshape(3, 32, 3, 32, 3).transpose(0, 2, 1, 3, 4)
     image = trained.validation_images[:3].mul(255).round().permute(0, 2, 3, 1).numpy()
     assert np.array_equal(picture[0], image)
-    law = trained.validation_masks["cells"]
-    keep = trained.masks(law, trained.validation_images, "validation cells")[:3, 0].numpy() == 1
+    cells = trained.validation_masks["cells"]
+    keep = trained.masks(cells, trained.validation_images, "validation cells")[:3, 0].numpy() == 1
     assert np.array_equal(picture[1][keep], image[keep])
     assert (picture[1][~keep] == 128).all()
     assert np.array_equal(picture[2][keep], image[keep])
@@ -136,7 +137,7 @@ def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
     wanted = filled.detach().clamp(0, 1).mul(255).round().permute(0, 2, 3, 1).numpy()
     assert np.abs(picture[2][~keep] - wanted[~keep]).max() <= 1
     with pytest.raises(ValueError, match="unknown"):
-        ValidationGrid(tmp_path, images=3, laws=["unknown"]).picture(trained, torch.device("cpu"))
+        ValidationGrid(tmp_path, images=3, masks=["unknown"]).picture(trained, torch.device("cpu"))
 
 
 def test_bad_settings_are_named():
@@ -164,15 +165,15 @@ def test_the_command_logs_losses_laws_and_pictures(tmp_path):
         *(sys.executable, "train_vae.py", f"output_dir={tmp_path / 'out'}", "threads=1"),
         *("epochs=0", "least_steps=40", "least_epoch=20", "photos.image_size=64"),
         *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
-        *("grid.images=2", "grid.laws=[cells56_50,box]"),
+        *("grid.images=2", "grid.masks=[cells56_50,box]"),
     ]
     subprocess.run(command, cwd=ROOT, check=True, env={**clean, "HOME": str(tmp_path)}, timeout=240)
     run = read_run(tmp_path / "out")
     assert run["exit_code"] == 0
     logged = {key for step in run["history"] for key in step}
-    laws = command_config("train", "model=vae").validation_masks
+    names = command_config("train", "model=vae").validation_masks
     assert logged >= {"train/loss", "train/kl", "train/nll", "train/hole_l1", "infills"}
-    assert logged >= {f"val/{law}" for law in laws}
+    assert logged >= {f"val/{name}" for name in names}
     # Before the first step and after each of two epochs.
     assert len(list((run["folder"] / "files/media/images").glob("infills*.png"))) == 3
     assert len(list((tmp_path / "out" / "infills").glob("*.png"))) == 3

@@ -192,6 +192,16 @@ def test_an_interrupted_training_goes_on_exactly(classifier, tmp_path):
         torch.testing.assert_close(parts[name], value, rtol=1e-5, atol=1e-7)
 
 
+def test_frozen_networks_are_not_part_of_a_checkpoint(classifier, tmp_path):
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    module = fit(tmp_path, training(classifier, steps=2), 2)
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"network", "ema"}
+    assert any(key.startswith("encoder.") for key in module.state_dict())
+    for name, value in classifier.state_dict().items():
+        assert torch.equal(before[name], value)
+
+
 def test_what_is_not_seen_is_random_by_step_and_never_the_seen_class(classifier):
     module = training(classifier, fake_share=0.5)
     logits = torch.zeros(200, 10)
