@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fido.runtime.files import atomic_path, write_json
-from fido.weights import FOLDER, Entry, manifest
+from fido.weights import FOLDER, ShippedFile, manifest
 
 
 def half(value: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def half(value: Tensor) -> Tensor:
     return packed
 
 
-def pack(name: str, source: Path, network: str, folder: Path = FOLDER) -> Entry:
+def pack(name: str, source: Path, network: str, folder: Path = FOLDER) -> ShippedFile:
     """Writes `<name>.safetensors` in half precision and its entry in the manifest.
 
     Args:
@@ -46,7 +46,7 @@ def pack(name: str, source: Path, network: str, folder: Path = FOLDER) -> Entry:
     with atomic_path(target) as temporary:
         save_file(state, temporary)
     content = target.read_bytes()
-    entry = Entry(
+    entry = ShippedFile(
         file=target.name,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),

@@ -14,7 +14,7 @@ from fido.masks.objectives import Objective
 from fido.runtime.noise import ImageNoise
 
 Infill = Callable[[Tensor, Tensor, ImageNoise | None], Tensor]
-Score = Callable[[Tensor, Tensor], Tensor]
+ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 class LearnedMask(Protocol):
@@ -83,7 +83,7 @@ class MaskOptimisation(pl.LightningModule):
         mask: LearnedMask,
         objective: Objective,
         infill: Infill,
-        score: Score,
+        score: ScoreFunction,
         mask_noise: ImageNoise,
         infill_noise: ImageNoise | None,
         samples: int,

@@ -11,7 +11,7 @@ from fido.infillers.base import Infiller, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.networks.deepfill import DeepFill
 from fido.runtime.noise import ImageNoise
-from fido.weights.deepfill import load_state, where_to_get
+from fido.weights.deepfill import read_release, where_to_get
 
 
 class DeepFillInfiller(Infiller):
@@ -55,7 +55,7 @@ class DeepFillInfiller(Infiller):
         self.resolution = resolution
         self.rows_per_pass = rows_per_pass
         self.network = DeepFill()
-        self.network.load_state_dict(load_state(Path(weights).expanduser(), release))
+        self.network.load_state_dict(read_release(Path(weights).expanduser(), release))
         self.network.eval().requires_grad_(False)
 
     @torch.no_grad()

@@ -40,5 +40,5 @@ def check_choice(choices: Sequence[str], owner: str, **values: str) -> None:
     """
     for name, value in values.items():
         if value not in choices:
-            among = " or ".join(choices) if len(choices) == 2 else "one of " + ", ".join(choices)
-            raise ValueError(f"{owner}.{name} must be {among}, got {value!r}")
+            among = ", ".join(choices)
+            raise ValueError(f"{owner}.{name} must be one of {among}, got {value!r}")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fido.masks.hole_masks import HoleMask
+from fido.masks.distributions.base import MaskDistribution
 from fido.runtime.noise import image_seed
 from fido.training.averaged import AveragedTraining
 from fido.training.data import BatchLoader
@@ -24,7 +24,7 @@ OPTIMISATION = {
 }
 
 
-def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
+def hole_l1_loss(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
     """Mean absolute difference over dropped pixels and colours; 0 if nothing is dropped.
 
     Args:
@@ -68,9 +68,9 @@ class InfillerTraining(AveragedTraining):
         self,
         network: nn.Module,
         batches: Callable[[int], Tensor],
-        hole_masks: HoleMask,
+        hole_masks: MaskDistribution,
         validation_images: Tensor,
-        validation_masks: Mapping[str, HoleMask],
+        validation_masks: Mapping[str, MaskDistribution],
         perceptual: PerceptualDistance | None = None,
         perceptual_weight: float = 0.1,
         perceptual_from: int = 0,
@@ -99,11 +99,18 @@ class InfillerTraining(AveragedTraining):
         """The batches that are left."""
         return BatchLoader(self.batches, self.global_step, self.steps)
 
-    def masks(self, law: HoleMask, images: Tensor, purpose: str) -> Tensor:
-        """Draw masks of a distribution for images, from (seed, purpose) alone, on the CPU."""
+    def masks(self, distribution: MaskDistribution, images: Tensor, purpose: str) -> Tensor:
+        """Draw masks of a distribution for images, from (seed, purpose) alone, on the CPU.
+
+        Raises:
+            ValueError: If the distribution gives none without a photo's boxes.
+        """
         generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "hole_masks"))
         n, _, h, w = images.shape
-        return law.sample(n, h, w, generator).to(images.device)
+        keep = distribution.sample(n, (h, w), generator)
+        if keep is None:
+            raise ValueError(f"{distribution} gives no mask without a photo's boxes")
+        return keep.to(images)
 
     def training_step(self, image: Tensor, batch_idx: int) -> None:
         """One step on a batch of images."""
@@ -129,7 +136,7 @@ class InfillerTraining(AveragedTraining):
 
         def part(images: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
             proposal = self.network(images, kept)
-            l1 = hole_l1(proposal, images, kept) * (1 - kept).sum() / dropped
+            l1 = hole_l1_loss(proposal, images, kept) * (1 - kept).sum() / dropped
             distance = self.perceptual_term(proposal, images, kept, step) * len(kept) / len(keep)
             loss = l1 + self.perceptual_weight * self.perceptual_every * distance
             return l1.detach(), distance.detach(), torch.autograd.grad(loss, parameters)
@@ -172,13 +179,13 @@ class InfillerTraining(AveragedTraining):
     def evaluate(self, fill: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
         """Return hole L1 of a fill function on the validation images, by distribution."""
         result = {}
-        for name, law in self.validation_masks.items():
-            keep = self.masks(law, self.validation_images, f"validation {name}")
+        for name, distribution in self.validation_masks.items():
+            keep = self.masks(distribution, self.validation_images, f"validation {name}")
             total = 0.0
             for start in range(0, len(keep), 16):
                 image = self.validation_images[start : start + 16].to(self.device)
                 kept = keep[start : start + 16].to(self.device)
                 proposal = fill(image, kept).clamp(0, 1)
-                total += float(hole_l1(proposal, image, kept) * (1 - kept).sum())
+                total += float(hole_l1_loss(proposal, image, kept) * (1 - kept).sum())
             result[name] = total / float((1 - keep).sum().clamp_min(1.0))
         return result

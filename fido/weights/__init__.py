@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Entry:
+class ShippedFile:
     """What the manifest says of one file.
 
     Attributes:
@@ -38,7 +38,7 @@ class Entry:
     card: str
 
 
-def manifest(folder: Path = FOLDER) -> dict[str, Entry]:
+def manifest(folder: Path = FOLDER) -> dict[str, ShippedFile]:
     """The shipped weights by name.
 
     Raises:
@@ -48,7 +48,7 @@ def manifest(folder: Path = FOLDER) -> dict[str, Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; install the package again, it is incomplete")
     entries = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Entry(**entry) for name, entry in entries.items()}
+    return {name: ShippedFile(**entry) for name, entry in entries.items()}
 
 
 def find(name: str, folder: Path = FOLDER) -> Path:

@@ -80,7 +80,7 @@ def where_to_get(release: str | None) -> str:
     )
 
 
-def load_state(path: Path, release: str | None) -> dict[str, Tensor]:
+def read_release(path: Path, release: str | None) -> dict[str, Tensor]:
     """The state of `DeepFill` from a TensorFlow snapshot or a converted file.
 
     Args:
@@ -130,7 +130,7 @@ def convert(source: Path, destination: Path) -> str | None:
     """
     if destination.suffix != ".safetensors":
         raise ValueError(f"the converted file must be called *.safetensors, got {destination}")
-    state = load_state(source, release=None)
+    state = read_release(source, release=None)
     release = identify(state)
     metadata = {"architecture": "DeepFill v1 generator, BGR in [-1, 1]"}
     if release:

@@ -136,10 +136,14 @@ def test_every_option_says_what_it_is_in_a_line(path):
     assert first[0].isupper() or first.startswith(("log", "p(")), first
 
 
-@pytest.mark.parametrize("law", [x for x in leaves("train/hole_masks") if x != "validation"])
-def test_every_law_of_training_masks_drops_some_pixels_and_keeps_some(law):
-    config = command_config("train", f"hole_masks={law}")
-    drawn = build(config.training.hole_masks).sample(32, 224, 224, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("name", [x for x in leaves("train/hole_masks") if x != "validation"])
+def test_every_distribution_of_training_masks_drops_and_keeps_some_pixels(name):
+    config = command_config("train", f"hole_masks={name}")
+    drawn = (
+        build(config.training.hole_masks)
+        .sample(32, (224, 224), torch.Generator().manual_seed(0))
+        .float()
+    )
     assert drawn.shape == (32, 1, 224, 224)
     assert drawn.unique().tolist() == [0, 1]
     assert 0.1 < float(drawn.mean()) < 0.9

@@ -192,5 +192,5 @@ def test_wrong_arguments_are_named(name, value):
 
 
 def test_cells_larger_than_the_image_are_refused():
-    with pytest.raises(ValueError, match=r"step.*40"):
+    with pytest.raises(ValueError, match=r"cell_size.*40"):
         explainer(cell_size=41).explain([planted_sample()])

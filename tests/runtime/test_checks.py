@@ -22,7 +22,7 @@ def test_the_first_wrong_number_is_named(value):
 
 
 def test_a_wrong_word_is_named_with_the_choices():
-    with pytest.raises(ValueError, match=r"^mask\.unit must be pixel or cell, got 'dot'$"):
+    with pytest.raises(ValueError, match=r"^mask\.unit must be one of pixel, cell, got 'dot'$"):
         check_choice(("pixel", "cell"), "mask", unit="dot")
     with pytest.raises(ValueError, match=r"^a\.b must be one of x, y, z, got 'w'$"):
         check_choice(("x", "y", "z"), "a", b="w")

@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from small_training import StopAt, Stopped, fit, stripes
 
-from fido.masks.hole_masks import BernoulliCells
+from fido.masks.distributions.bernoulli import BernoulliCells
 from fido.networks.contextual_attention import ContextualAttentionNet, push_pull
 from fido.training.averaged import warmup_cosine
-from fido.training.infiller import InfillerTraining, hole_l1
+from fido.training.infiller import InfillerTraining, hole_l1_loss
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,9 +26,9 @@ def module(steps, learning_rate=3e-3):
     return InfillerTraining(
         network=ContextualAttentionNet((16, 16, 16), dilations=(1,), attention_after=1),
         batches=lambda step: stripes(8, step),
-        hole_masks=BernoulliCells(sides=(4, 8), low=0.3, high=0.7),
+        hole_masks=BernoulliCells(sides=(4, 8), keep=(0.3, 0.7)),
         validation_images=stripes(8, 10_000),
-        validation_masks={"cells": BernoulliCells(sides=(8,), low=0.5, high=0.5)},
+        validation_masks={"cells": BernoulliCells(sides=(8,), keep=(0.5, 0.5))},
         steps=steps,
         learning_rate=learning_rate,
         warmup=5,
@@ -104,7 +104,7 @@ def test_the_gradient_does_not_depend_on_the_workers():
         torch.manual_seed(1)
         torch.nn.init.normal_(trained.network.head.weight, std=0.1)
         results.append(trained.gradients(image, keep, 0))
-    loss = hole_l1(trained.network(image, keep), image, keep)
+    loss = hole_l1_loss(trained.network(image, keep), image, keep)
     wanted = torch.autograd.grad(loss, list(trained.network.parameters()))
     for gradients in results:
         for gradient, expected in zip(gradients, wanted, strict=True):
@@ -115,8 +115,8 @@ def test_hole_l1_counts_dropped_pixels_only():
     image = torch.zeros(1, 3, 2, 2)
     keep = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 1, 2, 2)
     proposal = torch.tensor([[9.0, 0.2], [0.4, 9.0]]).expand(1, 3, 2, 2)
-    assert hole_l1(proposal, image, keep).item() == pytest.approx(0.3)
-    assert hole_l1(proposal, image, torch.ones_like(keep)).item() == 0
+    assert hole_l1_loss(proposal, image, keep).item() == pytest.approx(0.3)
+    assert hole_l1_loss(proposal, image, torch.ones_like(keep)).item() == 0
 
 
 def test_the_schedule_rises_and_falls():

@@ -19,7 +19,7 @@ from fido.weights.deepfill import (
     INDEX_FILE,
     convert,
     identify,
-    load_state,
+    read_release,
     variables,
     where_to_get,
 )
@@ -57,19 +57,23 @@ def test_round_trip_is_bit_exact(snapshot, tmp_path):
     converted = tmp_path / "deepfill.safetensors"
     assert convert(snapshot, converted) is None
     arrays = rule_arrays()
-    for state in (load_state(snapshot, None), load_state(converted, None), load_file(converted)):
+    for state in (
+        read_release(snapshot, None),
+        read_release(converted, None),
+        load_file(converted),
+    ):
         assert len(state) == 84
         for v in variables():
             value = state[v.state_key]
             value = value.permute(2, 3, 1, 0) if value.ndim == 4 else value
             assert value.contiguous().numpy().tobytes() == arrays[v.name].tobytes(), v.name
     network = DeepFill()
-    network.load_state_dict(load_state(converted, None))
+    network.load_state_dict(read_release(converted, None))
 
 
 @pytest.mark.parametrize("name", [INDEX_FILE, DATA_FILE, "snap-0"])
 def test_snapshot_by_any_of_its_names(snapshot, name):
-    assert len(load_state(snapshot / name, None)) == 84
+    assert len(read_release(snapshot / name, None)) == 84
 
 
 def test_one_changed_byte_is_refused(snapshot, tmp_path):
@@ -78,14 +82,14 @@ def test_one_changed_byte_is_refused(snapshot, tmp_path):
     data[10_000_000] ^= 1
     (folder / DATA_FILE).write_bytes(bytes(data))
     with pytest.raises(ValueError, match=r"damaged.*tensor inpaint_net/.* has the checksum"):
-        load_state(folder, None)
+        read_release(folder, None)
 
 
 def test_every_tensor_of_another_release_is_refused(tmp_path):
     arrays = {name: array + np.float32(1e-3) for name, array in rule_arrays().items()}
     folder = write_snapshot(tmp_path, arrays)
     with pytest.raises(ValueError, match=r"does not belong to snap-0\.index"):
-        load_state(folder, None)
+        read_release(folder, None)
     kernels = {v.name: v.crcs for v in variables()}
     for name, array in arrays.items():
         assert masked_crc32c(array.tobytes()) not in kernels[name].values()
@@ -96,7 +100,7 @@ def test_incomplete_download_says_what_size_it_should_have(tmp_path):
     data = (folder / DATA_FILE).read_bytes()
     (folder / DATA_FILE).write_bytes(data[:1000])
     with pytest.raises(ValueError, match="has 1,000 bytes, expected 14,406,168"):
-        load_state(folder, None)
+        read_release(folder, None)
 
 
 def test_release_is_recognised_in_both_formats(snapshot, released, tmp_path):
@@ -106,21 +110,21 @@ def test_release_is_recognised_in_both_formats(snapshot, released, tmp_path):
         assert file.metadata()["licence"] == "CC BY-NC 4.0"
         assert "release_places2_256" in file.metadata()["source"]
     for path in (snapshot, converted):
-        assert identify(load_state(path, "places2")) == "places2"
+        assert identify(read_release(path, "places2")) == "places2"
         with pytest.raises(ValueError, match=r"set infiller\.release=places2"):
-            load_state(path, "imagenet")
+            read_release(path, "imagenet")
 
 
 def test_weights_of_no_release(snapshot):
     with pytest.raises(ValueError, match="none of the released DeepFill v1 models") as caught:
-        load_state(snapshot, "imagenet")
+        read_release(snapshot, "imagenet")
     assert "infiller.release=null" in str(caught.value)
     with pytest.raises(ValueError, match="release must be one of imagenet, places2, celeba"):
-        load_state(snapshot, "places")
+        read_release(snapshot, "places")
 
 
 def test_almost_a_release_is_none(snapshot, released):
-    state = load_state(snapshot, "places2")
+    state = read_release(snapshot, "places2")
     state["decoder.allconv12.bias"] = state["decoder.allconv12.bias"] + 1
     assert identify(state) is None
 
@@ -131,13 +135,13 @@ def test_another_network_is_refused(tmp_path):
     path = tmp_path / "v2.safetensors"
     save_file(state, path)
     with pytest.raises(ValueError, match=r"DeepFill v1 generator.*coarse.conv1.weight"):
-        load_state(path, None)
+        read_release(path, None)
 
 
 def test_missing_files_say_where_to_get_them(tmp_path):
     for path in (tmp_path, tmp_path / "snap-0", tmp_path / "x.safetensors"):
         with pytest.raises(FileNotFoundError, match=DATA_FILE) as caught:
-            load_state(path, "imagenet")
+            read_release(path, "imagenet")
         assert str(path) in str(caught.value)
 
 
