@@ -31,6 +31,7 @@ SHARED = {
     "explainers": {
         "base",
         "attribution",
+        "counterfactual",
         "mask_fit",
         "mask_optimisation",
         "progress",

@@ -83,7 +83,8 @@ def trained_perceptron(
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / steps, steps)
         for _ in range(steps):
             optimizer.zero_grad()
-            functional.cross_entropy(network(images), known).backward()
+            loss = functional.cross_entropy(network(images), known)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return Classifier(

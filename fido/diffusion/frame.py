@@ -102,7 +102,6 @@ class Frame:
         if mask is None:
             return self.problem.paste(lifted)
         size = lifted.shape[-2:]
-        weight = (
-            functional.interpolate(mask, size, mode="bilinear") if mask.shape[-2:] != size else mask
-        )
-        return self.problem.paste(lifted, weight)
+        if mask.shape[-2:] != size:
+            mask = functional.interpolate(mask, size, mode="bilinear")
+        return self.problem.paste(lifted, mask)

@@ -82,12 +82,13 @@ class CounterfactualExplainer(ABC):
         batch = collate(samples, self.classifier.device)
         results: dict[int, Explanation] = {}
         problem, whole = self._problem(samples, batch, results)
-        pieces = self.batches(
-            len(whole), lambda a, b: (a, b, self.search(problem.part(range(a, b))))
-        )
-        for start, stop, found in pieces:
-            explained = self._explanations(problem.part(range(start, stop)), found)
-            results.update(zip(whole[start:stop], explained, strict=True))
+
+        def work(start: int, stop: int) -> tuple[range, list[Explanation]]:
+            part = problem.part(range(start, stop))
+            return range(start, stop), self._explanations(part, self.search(part))
+
+        for piece, explained in self.batches(len(whole), work):
+            results.update(zip((whole[i] for i in piece), explained, strict=True))
         return [results[index] for index in range(len(samples))]
 
     @abstractmethod
@@ -112,14 +113,14 @@ class CounterfactualExplainer(ABC):
                 places.append(index)
             except NoRegionError as error:
                 results[index] = _nothing(sample, int(batch.target[index]), str(error))
-        index = torch.tensor(places, dtype=torch.long, device=batch.image.device)
+        chosen = torch.tensor(places, dtype=torch.long, device=batch.image.device)
         size = batch.size
         region = torch.stack(regions) if regions else torch.zeros(0, 1, *size, dtype=torch.bool)
         problem = Problem(
             ids=[batch.ids[place] for place in places],
-            image=batch.image[index],
-            target=batch.target[index],
-            source=source[index],
+            image=batch.image[chosen],
+            target=batch.target[chosen],
+            source=source[chosen],
             region=region.to(batch.image.device),
             seed=self.seed,
         )

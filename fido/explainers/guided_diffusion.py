@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import torch
 
@@ -144,7 +145,7 @@ def _scales(
     given = scale if budget is None else budget
     values = [given] if isinstance(given, int | float) else list(given or ())
     name = "scale" if budget is None else "budget"
-    if not values or min(values) < 0 or any(a >= b for a, b in zip(values, values[1:])):
+    if not values or min(values) < 0 or any(a >= b for a, b in pairwise(values)):
         raise ValueError(f"explainer.{name} must be 0 or more, several rising, got {given}")
     if budget is None:
         return [float(value) for value in values]
