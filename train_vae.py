@@ -1,21 +1,6 @@
-"""Trains the VAE infiller: `python train_vae.py`, or with data=folder data.path=FOLDER."""
+"""Train the VAE infiller: `python train_vae.py`, or with data=folder data.path=FOLDER."""
 
-import hydra
-from omegaconf import DictConfig
-
-from fido.app.instantiate import user_errors
-from fido.app.train import train, training_photos
-
-
-@hydra.main(version_base=None, config_path="conf", config_name="train_vae")
-def main(config: DictConfig) -> None:
-    """Trains, or goes on with the training that lies in `output`."""
-    with user_errors():
-        photos = training_photos(config)
-        steps = max(config.least_steps, config.epochs * photos.epoch)
-        epoch = min(steps, max(config.least_epoch, photos.epoch))
-        train(config, photos, steps, val_check_interval=epoch)
-
+from fido.app.command_line import script
 
 if __name__ == "__main__":
-    main()
+    script("train", "model=vae")

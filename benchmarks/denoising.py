@@ -38,7 +38,7 @@ LEVELS = (0.95, 0.86, 0.77, 0.55)
 
 
 def held_out_photos(options: argparse.Namespace, cache: str) -> ConditionalPhotos:
-    """The photos as `train_diffusion.py` makes them ready, all that it held out."""
+    """The photos as `train.py model=diffusion` makes them ready, all that it held out."""
     source = FolderPhotos(path=options.folder, size=(options.size, options.size))
     return ConditionalPhotos(
         source,

@@ -3,7 +3,8 @@
     python benchmarks/natural10.py PHOTOS
 
 PHOTOS is a folder of files of ImageNet's training set named by class, as n01440764_10026.JPEG;
-those that `train_classifier.py photos.held_out=1000` holds out are measured. EfficientNet-Lite0,
+those that `train.py model=classifier photos.held_out=1000` holds out are measured.
+EfficientNet-Lite0,
 with its logits of the ten classes alone, was trained on all of them: it is no competitor, but says
 how far the others agree with it.
 """

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ from fido.infillers.blur import BlurInfiller
 from fido.infillers.local import LocalInfiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.records import Sample
 from fido.runtime.files import write_json
@@ -74,7 +76,7 @@ def explanation(
         classifier,
         infiller,
         SSR(1e-3),
-        {"grid": grid, "unit": "cell"},
+        partial(ConcreteMask, grid=grid, unit="cell"),
         samples=SAMPLES,
         steps=steps,
     )

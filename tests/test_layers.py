@@ -28,17 +28,9 @@ MODULES = sorted(path for path in FIDO.rglob("*.py") if path != FIDO / "__init__
 SHARED = {
     "classifiers": {"base", "imagenet_names", "encoder", "features"},
     "data": {"base", "geometry", "photo"},
-    "explainers": {
-        "base",
-        "attribution",
-        "counterfactual",
-        "mask_fit",
-        "mask_optimisation",
-        "progress",
-        "sample_batch",
-    },
+    "explainers": {"base", "attribution", "counterfactual", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
-    "metrics": {"base", "functional"},
+    "metrics": {"base", "functional", "score_set", "subjects"},
     "networks": {"push_pull"},
 }
 
@@ -100,4 +92,4 @@ def test_at_most_three_loose_modules():
 def test_scripts_are_thin():
     for script in ROOT.glob("*.py"):
         code = [line for line in script.read_text().splitlines() if line.strip()]
-        assert len(code) <= 55, f"{script.name} has {len(code)} lines: move logic into fido/"
+        assert len(code) <= 40, f"{script.name} has {len(code)} lines: move logic into fido/"

@@ -1,13 +1,14 @@
-"""One run of `explain.py`: composed from its configuration and executed, whole or a shard of it."""
+"""`fido explain`: a run, composed from its configuration and executed, whole or a shard of it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
@@ -15,14 +16,28 @@ from fido.evaluation.evaluation import ScoringObserver
 from fido.loggers.terminal import Terminal
 from fido.report.explanation_figure import FigureObserver
 from fido.report.terminal import print_scores
-from fido.runs.runner import Runner
+from fido.runs.runner import AVERAGED, Runner, set_aside_damaged
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
 from fido.runtime.environment import describe_environment
 from fido.runtime.files import write_json
 
+REGION = "region"
+"""The metric that every run is scored by; its numbers stand in `scores.csv`."""
+
 Choices = Mapping[str, str]
 """Config group to the chosen option, as Hydra knows them."""
+
+
+Returned = float | None | list[float | None]
+"""What a job tells a sweeper that searches (Optuna)."""
+
+
+def run(cfg: DictConfig) -> Returned:
+    """Have one run executed, here or by workers."""
+    choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
+    check_optimized_metric(cfg.optimized_metric)
+    return optimized_values(build(cfg.executor)(cfg, choices), cfg.optimized_metric)
 
 
 class Local:
@@ -66,10 +81,11 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     }
     source = build(cfg.data, **shared)
     explainer = build(cfg.explainer, **shared)
-    name, scoring, evaluated = settings["axis/method"], None, None
-    if cfg.get("metrics"):
-        scoring = evaluation_of_run(cfg, classifier, device, store, name)
+    set_aside_damaged(store, [terminal])  # before anything lists the store
+    name, evaluated = settings["axis/method"], None
+    scoring = evaluation_of_run(_with_region(cfg), classifier, device, store, name)
     with build(cfg.logger, **shared) as logger, terminal:
+        scored = ScoringObserver(scoring, REGION, observers=(terminal, logger))
         runner = Runner(
             classifier,
             shared["infiller"],
@@ -78,18 +94,14 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
             cfg.target,
             cfg.batch_size,
             cfg.seed,
-            observers=(
-                *([FigureObserver(store)] if cfg.figures else []),
-                terminal,
-                logger,
-                *([] if scoring is None else [ScoringObserver(scoring)]),
-            ),
+            observers=(*([FigureObserver(store)] if cfg.figures else []), scored),
             shard=shard,
+            with_scores=scored.with_scores,
         )
         summary = runner.run(source)
         logger.summary(summary)
         logger.measures({f"mean/{key}": mean for key, mean in summary["mean"].items()})
-        if scoring is not None and not summary["missing"]:
+        if cfg.get("metrics") and not summary["missing"]:
             evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
             logger.measures(evaluated.means(name))
             logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
@@ -97,6 +109,40 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     if evaluated is not None:
         print_scores(evaluated)
     return summary
+
+
+def _with_region(cfg: DictConfig) -> DictConfig:
+    """The configuration whose metrics are those that are asked for and, always, the region's."""
+    whole = copy.deepcopy(cfg)
+    with open_dict(whole):
+        whole.metrics = {REGION: cfg.region, **(cfg.get("metrics") or {})}
+        if not cfg.get("metrics"):  # no table wants reference rows
+            whole.evaluation.reference_rows = []
+    return whole
+
+
+def check_optimized_metric(wanted: str | Sequence[str] | None) -> None:
+    """Refuse what a job cannot return, before it has begun.
+
+    Raises:
+        ValueError: Names what it can.
+    """
+    names = [wanted] if isinstance(wanted, str) else list(wanted or [])
+    if not names or not set(names) <= set(AVERAGED):
+        given = ", ".join(names)
+        raise ValueError(f"optimized_metric={given}: give one or a list of {', '.join(AVERAGED)}")
+
+
+def optimized_values(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returned:
+    """Means over a run's images, one or a list of two or more; None without an image.
+
+    Args:
+        summary: See `Runner.run`.
+        wanted: A name or names; see `check_optimized_metric`.
+    """
+    means: Mapping[str, float | None] = summary["mean"]
+    values = [means.get(name) for name in ([wanted] if isinstance(wanted, str) else wanted)]
+    return values[0] if len(values) == 1 else values
 
 
 def shard_configurations(cfg: DictConfig, count: int) -> list[dict[str, Any]]:

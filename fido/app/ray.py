@@ -78,7 +78,7 @@ class Ray:
             ray: Any = importlib.import_module("ray")
         except ImportError as error:
             raise ImportError(
-                f"executor=ray needs Ray: pip install -e '.[ray]' ({error})"
+                f"executor=ray needs Ray: pip install 'fido-xai[ray]' ({error})"
             ) from error
         store = ResultsStore(cfg.output_dir, settings_of(cfg))  # before any worker is started
         self._connect(ray)

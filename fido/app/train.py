@@ -1,56 +1,102 @@
-"""From Hydra's configuration to a training; what the `train_*.py` commands share."""
+"""`fido train`: a network's training, composed from its configuration."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from omegaconf import DictConfig, OmegaConf
 
-from fido.loggers.wandb_training import close
+from fido.app.instantiate import build
+from fido.loggers.wandb import close
+from fido.runtime.files import write_json
 from fido.runtime.memory import keep_freed_memory
 from fido.training.checkpoint import TrainingCheckpoint
-from fido.training.labelled_photos import LabelledPhotos
-from fido.training.photos import TrainingPhotos
 
 
-def training_photos(config: DictConfig) -> Any:
-    """The photos of `config.photos`, after threads, memory and seeds are set."""
-    torch.set_num_threads(config.threads)
+class Photos(Protocol):
+    """Photos made ready for a training.
+
+    Attributes:
+        epoch: Steps of one pass over the training photos.
+        classes: Names of the classes in the order of the network's outputs, where it has some.
+    """
+
+    epoch: int
+    classes: Sequence[str]
+
+    def inputs(self) -> dict[str, Any]:
+        """What the training's constructor takes of the photos."""
+        ...
+
+
+def run(cfg: DictConfig) -> None:
+    """Train a network, or go on with the training that lies in `output_dir`.
+
+    A model is one file `conf/train/model/<name>.yaml` and the class of its `training`.
+    """
+    photos = training_photos(cfg)
+    if photos.classes:
+        write_json(Path(cfg.output_dir) / "classes.json", list(photos.classes))
+    train(cfg, photos, **schedule(cfg, photos))
+
+
+def training_photos(cfg: DictConfig) -> Photos:
+    """The photos of `cfg.photos`, after threads, memory and seeds are set."""
+    torch.set_num_threads(cfg.threads)
     keep_freed_memory()
-    pl.seed_everything(config.seed)
-    return instantiate(config.photos, _convert_="all")
+    pl.seed_everything(cfg.seed)
+    photos: Photos = instantiate(cfg.photos, _convert_="all")
+    return photos
 
 
-def train(
-    config: DictConfig, photos: TrainingPhotos | LabelledPhotos, steps: int, **trainer: Any
-) -> None:
-    """Trains up to a step, or goes on with the training that lies in `config.output`.
+def schedule(cfg: DictConfig, photos: Photos) -> dict[str, int]:
+    """How long a model is trained: `steps`, or passes over the photos.
+
+    A model with `epochs` is also validated after each; with few photos a pass is short, so
+    `least_steps` and `least_epoch` are lower bounds.
+
+    Returns:
+        `steps` of the optimiser, and `val_check_interval` in steps where the model has epochs.
+    """
+    if "epochs" not in cfg:
+        return {"steps": cfg.steps}
+    steps = cfg.steps or max(cfg.least_steps, cfg.epochs * photos.epoch)
+    return {"steps": steps, "val_check_interval": min(steps, max(cfg.least_epoch, photos.epoch))}
+
+
+def train(cfg: DictConfig, photos: Photos, steps: int, **trainer: Any) -> None:
+    """Train up to a step.
 
     Args:
-        config: Has `training`, `trainer`, `train_logger`, `output`, `checkpoint_seconds` and, where
+        cfg: Has `training`, `trainer`, `logger`, `output_dir`, `checkpoint_seconds` and, where
             pictures are drawn, `grid`.
         photos: What is trained on.
         steps: Optimiser steps of the whole training.
         **trainer: Options of Lightning's trainer that the configuration does not know.
     """
-    module = instantiate(config.training, **photos.inputs(), steps=steps, _convert_="all")
-    checkpoint = TrainingCheckpoint(config.output, config.checkpoint_seconds)
-    pictures = [instantiate(config.grid, _convert_="all")] if "grid" in config else []
+    module = instantiate(cfg.training, **photos.inputs(), steps=steps, _convert_="all")
+    checkpoint = TrainingCheckpoint(cfg.output_dir, cfg.checkpoint_seconds)
+    pictures = [instantiate(cfg.grid, _convert_="all")] if "grid" in cfg else []
+    settings = OmegaConf.to_container(cfg, resolve=True)
     lightning = instantiate(
-        config.trainer,
+        cfg.trainer,
         max_steps=steps,
         callbacks=[checkpoint, *pictures],
-        logger=instantiate(config.train_logger, _convert_="all"),
+        logger=build(cfg.logger, folder=cfg.output_dir, settings=settings).lightning(),
         enable_progress_bar=os.isatty(1),
+        plugins=[LightningEnvironment()],  # one process, whatever SLURM's variables say
         **trainer,
         _convert_="all",
     )
     try:
-        checkpoint.fit(lightning, module, steps)
+        checkpoint.fit(lightning, module)
     finally:
         for logger in lightning.loggers:
             close(logger)

@@ -1,4 +1,4 @@
-"""The wrapper that makes any image classifier take pixels in [0, 1] and give logits."""
+"""A wrapper for image classifiers: pixels in [0, 1] in, logits out."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from fido import scores
 class Classifier(nn.Module):
     """A frozen classifier: (n, 3, h, w) RGB in [0, 1] to (n, classes) float32 logits.
 
-    Normalisation happens inside, so that nothing outside knows of mean and standard deviation.
-    The network stays in evaluation mode and its weights take no gradient; gradients with respect
-    to the image pass.
+    Normalisation happens inside. The network is put into evaluation mode for good and its weights
+    get no gradient; gradients with respect to the image pass.
 
     Args:
         network: Anything that maps a normalised batch to logits; outputs with `.logits`, mappings
@@ -60,8 +59,10 @@ class Classifier(nn.Module):
         self.precision = precision
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network = network.requires_grad_(False).to(memory_format=self.memory_format)
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        place = next((t.device for t in (*network.parameters(), *network.buffers())), None)
+        for name, values in (("mean", mean), ("std", std)):
+            value = torch.tensor(values, dtype=torch.float32, device=place).view(1, 3, 1, 1)
+            self.register_buffer(name, value)
         self.class_names = list(class_names) if class_names is not None else self._numbered()
         self.eval()
 
@@ -71,7 +72,7 @@ class Classifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the classifier lives, and where its images must be."""
+        """The device of the classifier, on which its images must be."""
         return self.mean.device
 
     def forward(self, image: Tensor) -> Tensor:
@@ -94,12 +95,12 @@ class Classifier(nn.Module):
     def _numbered(self) -> list[str]:
         with torch.no_grad():
             self.eval()
-            classes = self(torch.zeros(1, 3, *self.size)).shape[1]
+            classes = self(torch.zeros(1, 3, *self.size, device=self.device)).shape[1]
         return [f"class {index}" for index in range(classes)]
 
 
 def unwrap_logits(output: Any) -> Tensor:
-    """The logits in whatever a network returns.
+    """Return the logits from a network's output.
 
     Raises:
         ValueError: If there is no (n, classes) tensor where one is expected.
@@ -117,7 +118,7 @@ def unwrap_logits(output: Any) -> Tensor:
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict and name the tensor that does not fit.
+    """Load a state dict; name the tensor that does not fit.
 
     Raises:
         ValueError: On the first missing, unexpected or misshapen tensor.

@@ -1,4 +1,4 @@
-"""A frozen classifier as the encoder of another network: its features, and who they speak for."""
+"""A frozen classifier as the encoder of another network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fido.classifiers.base import Classifier
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """What the classifier has seen in n images.
+    """Features and logits of n images.
 
     Attributes:
         features: Fine to coarse, (n, channels, h / stride, w / stride) each.
-        deep: (n, channels, h / 32, w / 32), what the logits are made of.
+        deep: (n, channels, h / 32, w / 32), the input of the classification layer.
         logits: (n, classes).
     """
 
@@ -30,8 +30,8 @@ class FeatureEncoder(nn.Module):
     """Features of a timm EfficientNet at every stride below 32, and its class activation maps.
 
     Args:
-        classifier: In its wrapper; takes no gradient here.
-        skips: How many of the features are given, the coarsest: 3 are those at strides 4, 8, 16.
+        classifier: The classifier; gets no gradient here.
+        skips: Number of features to return, the coarsest first: 3 are those at strides 4, 8, 16.
 
     Raises:
         ValueError: If the network is of another kind.
@@ -52,7 +52,7 @@ class FeatureEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Encoded:
-        """(n, 3, h, w) in [0, 1] -> its features."""
+        """Encode (n, 3, h, w) images in [0, 1]."""
         network: Any = self.classifier.network
         x = (image - self.classifier.mean) / self.classifier.std
         x = x.contiguous(memory_format=self.classifier.memory_format)
@@ -62,7 +62,7 @@ class FeatureEncoder(nn.Module):
 
     @torch.no_grad()
     def activation(self, deep: Tensor, target: Tensor) -> Tensor:
-        """(n, 1, h, w) what every place says for the class; the mean over places is its logit.
+        """Return the class activation map (n, 1, h, w); its mean over pixels is the logit.
 
         Args:
             deep: (n, channels, h, w), see `Encoded`.
@@ -72,6 +72,6 @@ class FeatureEncoder(nn.Module):
         """
         last: Any = self.classifier.network.classifier
         weight, bias = last.weight[target], last.bias[target]
-        spoken = torch.einsum("nchw,nc->nhw", deep, weight).unsqueeze(1)
-        activation: Tensor = spoken + bias.view(-1, 1, 1, 1)
+        weighted = torch.einsum("nchw,nc->nhw", deep, weight).unsqueeze(1)
+        activation: Tensor = weighted + bias.view(-1, 1, 1, 1)
         return activation

@@ -1,7 +1,8 @@
-"""Where a convolutional network still knows places: its last feature maps."""
+"""Feature maps of a classifier: those of named layers, and the last ones of the network."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,33 +11,77 @@ from torch import Tensor, nn
 from fido.classifiers.base import Classifier
 
 
-@torch.no_grad()
-def last_feature_map(classifier: Classifier, image: Tensor) -> nn.Module:
-    """The module of the network that is the last to give (n, channels, h, w) feature maps.
-
-    Feature maps are larger than 1 x 1 and shrunk alike in both directions from the image, which
-    attention weights and channels-last maps are not. A network that goes on with a sequence of
-    tokens, (n, tokens, channels), has left its feature maps: where a vision transformer cuts the
-    image into patches is no layer for Grad-CAM. Finds it in one forward pass; all hooks are
-    removed again.
+class DeepFeatures:
+    """Feature maps of named layers of a classifier's network.
 
     Args:
-        classifier: The network in its wrapper.
+        classifier: Its own normalisation is applied; images keep their size.
+        layers: Names of modules whose output is (n, channels, h', w'), as in `named_modules`.
+
+    Raises:
+        ValueError: If there are no layers, or the network has no module of a name.
+    """
+
+    def __init__(self, classifier: Classifier, layers: Sequence[str]) -> None:
+        modules = dict(classifier.network.named_modules())
+        missing = [name for name in layers if name not in modules]
+        if missing or not layers:
+            known = ", ".join(name for name in modules if name and name.count(".") < 2)
+            raise ValueError(f"no layer {', '.join(missing) or 'given'}; the network has: {known}")
+        self.classifier = classifier
+        self.layers = tuple(layers)
+        self._modules = [modules[name] for name in layers]
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        """Return one (n, channels, h', w') float32 tensor per layer for (n, 3, h, w) images.
+
+        Raises:
+            ValueError: If a layer's output is not of that shape.
+        """
+        outputs: list[Tensor] = []
+
+        def note(module: Any, given: Any, output: Any) -> None:
+            outputs.append(output)
+
+        handles = [module.register_forward_hook(note) for module in self._modules]
+        try:
+            self.classifier(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for name, output in zip(self.layers, outputs, strict=True):
+            if not isinstance(output, Tensor) or output.ndim != 4:
+                raise ValueError(f"layer {name} does not give feature maps (n, channels, h, w)")
+        return [output.float() for output in outputs]
+
+
+@torch.no_grad()
+def last_feature_map(classifier: Classifier, image: Tensor) -> nn.Module:
+    """Return the last module of the network whose output is (n, channels, h, w) feature maps.
+
+    Feature maps are larger than 1 x 1 and have the aspect ratio of the image, which attention
+    weights and channels-last maps have not. Maps before a sequence of tokens, (n, tokens,
+    channels), do not count: the patch embedding of a vision transformer is no layer for Grad-CAM.
+    One forward pass finds the module; all hooks are removed again.
+
+    Args:
+        classifier: The classifier.
         image: (1, 3, h, w) in [0, 1].
 
     Raises:
         ValueError: If the network has no such module.
     """
     size = (image.shape[-2], image.shape[-1])
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
             return
         if output.ndim == 3:
-            found.clear()
+            modules.clear()
         elif output.ndim == 4 and _is_feature_map(output, size):
-            found.append(module)
+            modules.append(module)
 
     handles = [
         module.register_forward_hook(note)
@@ -48,14 +93,14 @@ def last_feature_map(classifier: Classifier, image: Tensor) -> nn.Module:
     finally:
         for handle in handles:
             handle.remove()
-    if not found:
+    if not modules:
         raise ValueError(
             f"Grad-CAM needs a convolutional network: no module of "
             f"{type(classifier.network).__name__} gives feature maps (n, channels, h, w) that the "
             "logits follow from. Name one with explainer.layer=, or take a method that asks for no "
             "layer, such as explainer=integrated_gradients"
         )
-    return found[-1]
+    return modules[-1]
 
 
 def _is_feature_map(output: Tensor, size: tuple[int, int]) -> bool:

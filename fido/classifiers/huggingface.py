@@ -28,7 +28,7 @@ def huggingface_classifier(
         from transformers import AutoImageProcessor, AutoModelForImageClassification
     except ImportError as error:
         raise ImportError(
-            "classifier=huggingface needs transformers: pip install -e '.[huggingface]'"
+            "classifier=huggingface needs transformers: pip install 'fido-xai[huggingface]'"
         ) from error
     try:
         network = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True)

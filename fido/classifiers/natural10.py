@@ -123,7 +123,7 @@ def natural10_resnet(
 
     Args:
         weights: "natural10_resnet" for the shipped weights, the path of a `.safetensors` file that
-            `train_classifier.py` wrote with `network=resnet`, or None for random weights.
+            `train.py model=classifier` wrote with `network=resnet`, or None for random weights.
         class_names: Names of the outputs; None: the ten of `natural10_names`.
         precision: See `Classifier`.
         channels_last: See `Classifier`.
@@ -154,7 +154,7 @@ def natural10_vit(
 
     Args:
         weights: "natural10_vit" for the shipped weights, the path of a `.safetensors` file that
-            `train_classifier.py` wrote with `network=vit`, or None for random weights.
+            `train.py model=classifier` wrote with `network=vit`, or None for random weights.
         class_names: Names of the outputs; None: the ten of `natural10_names`.
         precision: See `Classifier`.
         channels_last: See `Classifier`.

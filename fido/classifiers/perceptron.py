@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fido.classifiers.base import Classifier
 from fido.records import Sample
@@ -83,7 +83,7 @@ def trained_perceptron(
         schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1 / steps, steps)
         for _ in range(steps):
             optimizer.zero_grad()
-            loss = functional.cross_entropy(network(images), known)
+            loss = F.cross_entropy(network(images), known)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()

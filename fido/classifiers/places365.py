@@ -49,15 +49,15 @@ def places365_resnet50(
 
 
 def _file(argument: str, path: str, name: str) -> Path:
-    """The path of a file that the user has to get."""
-    found = Path(path).expanduser()
-    if not found.is_file():
+    """Return the path of a file that the user has to get."""
+    file = Path(path).expanduser()
+    if not file.is_file():
         raise FileNotFoundError(
             f"classifier.{argument}={path}: no such file; get {name} of the project Places365 "
             f"(github.com/CSAILVision/places365) and place it there, or give its place as "
             f"classifier.{argument}=FILE"
         )
-    return found
+    return file
 
 
 def _tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ def _tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
 
 
 def _category_names(path: Path) -> list[str]:
-    """The name of every class, in index order."""
+    """Return the name of every class, in index order."""
     names: dict[int, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         words = line.split()

@@ -1,4 +1,4 @@
-"""A classifier that has forgotten its last layers, for checking that maps depend on weights."""
+"""A classifier with random last layers, for checking that maps depend on the weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fido.classifiers.base import Classifier
 
 
 def randomised(classifier: Classifier, layers: int, seed: int = 0) -> Classifier:
-    """Draw the weights of the last layers anew, from the output towards the input.
+    """Randomise the weights of the last layers, from the output towards the input.
 
     Layers are the network's modules with weights of their own and a `reset_parameters` (as
     PyTorch's have), in the order in which they are registered, which for feed-forward networks is
@@ -17,20 +17,20 @@ def randomised(classifier: Classifier, layers: int, seed: int = 0) -> Classifier
 
     Args:
         classifier: Changed in place.
-        layers: How many of the last layers are drawn anew; 0 leaves the classifier as it is.
-        seed: Of the new weights. The global random state is left as it was.
+        layers: Number of last layers to randomise; 0 leaves the classifier as it is.
+        seed: Seed of the new weights. The global random state is left as it was.
 
     Raises:
         ValueError: If there are fewer layers than asked for.
 
     Source: Adebayo et al. 2018, section 3.1 (cascading randomisation).
     """
-    found = [module for module in classifier.network.modules() if _has_weights(module)]
-    if not 0 <= layers <= len(found):
-        raise ValueError(f"classifier.layers must lie in 0 to {len(found)}, got {layers}")
+    modules = [module for module in classifier.network.modules() if _has_weights(module)]
+    if not 0 <= layers <= len(modules):
+        raise ValueError(f"classifier.layers must lie in 0 to {len(modules)}, got {layers}")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        for module in found[len(found) - layers :]:
+        for module in modules[len(modules) - layers :]:
             module.reset_parameters()  # type: ignore[operator]
     return classifier
 

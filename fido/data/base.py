@@ -1,4 +1,4 @@
-"""What every source of images promises, and how some of its images are selected."""
+"""The base class of image sources."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PhotoSource(ABC):
         limit: At most so many images, after `index` and `ids`; None takes all.
         ids: Ids of the images to take, in this order; None takes all.
         only_correct: Leave out images whose prediction differs from their label.
-        on_error: What an unreadable image does: "stop" the run or "skip" the image.
+        on_error: What to do about an unreadable image: "stop" the run or "skip" the image.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -77,7 +77,7 @@ class PhotoSource(ABC):
 
     @abstractmethod
     def entries(self) -> list[Entry]:
-        """All images of the source, in a fixed order.
+        """Return all images of the source, in a fixed order.
 
         Raises:
             FileNotFoundError: If the source is not where it is said to be.
@@ -85,7 +85,7 @@ class PhotoSource(ABC):
         """
 
     def selected(self) -> list[Entry]:
-        """The images that `index`, `ids` and `limit` leave.
+        """Return the images that `index`, `ids` and `limit` select.
 
         Raises:
             ValueError: If an index or id does not exist, or nothing is left.

@@ -19,7 +19,7 @@ class FolderPhotos(PhotoSource):
 
     Args:
         path: One image file, a pattern with wildcards, or a folder that is searched to its depths.
-        root: The same for a folder, by the name that it has in other sources.
+        root: The same for a folder, under the name that other sources use.
         **photos: See `PhotoSource`.
 
     Raises:
@@ -46,8 +46,8 @@ class FolderPhotos(PhotoSource):
             root = path
             files = [f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()]
         elif glob.has_magic(self.path):
-            found = [Path(f) for f in glob.glob(str(path), recursive=True)]
-            files = [f for f in found if f.is_file()]
+            matches = [Path(f) for f in glob.glob(str(path), recursive=True)]
+            files = [f for f in matches if f.is_file()]
             root = _common_parent(files) if files else path
         else:
             raise FileNotFoundError(f"{self.key}={self.path}: no such file or folder")

@@ -1,4 +1,4 @@
-"""How a photo and its boxes get to the size that a classifier takes: one transform for both."""
+"""Resize and crop a photo and its boxes to the size of a classifier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INTERPOLATION = {
 
 @dataclass(frozen=True)
 class Geometry:
-    """A rectangle of the photo, resized to the classifier's size in one step.
+    """Cut a rectangle out of a photo and resize it to the classifier's size in one step.
 
     Args:
         size: (h, w) of the result in pixels.

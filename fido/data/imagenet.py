@@ -39,7 +39,7 @@ class ImageNetValidation(PhotoSource):
         files = {path.stem: path for path in self.root.rglob("*.JPEG")}
         with self.boxes.open(newline="", encoding="utf-8") as lines:
             rows = sorted(csv.DictReader(lines), key=lambda row: row["ImageId"])
-        found = []
+        entries = []
         for row in rows:
             words = row["PredictionString"].split()
             if len(words) < 5 or len(words) % 5:
@@ -51,9 +51,9 @@ class ImageNetValidation(PhotoSource):
             if words[0] not in index_of:
                 raise ValueError(f"{self.boxes}: {words[0]} is no ImageNet-1k class")
             if row["ImageId"] in files:
-                found.append(
+                entries.append(
                     Entry(row["ImageId"], files[row["ImageId"]], index_of[words[0]], corners)
                 )
-        if not found:
+        if not entries:
             raise FileNotFoundError(f"data.root={self.root}: none of the JPEGs in {self.boxes}")
-        return found
+        return entries

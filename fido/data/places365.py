@@ -38,14 +38,14 @@ class Places365Validation(PhotoSource):
                 f"{_WHERE} and place the folder of the JPEGs there"
             )
         names = {path.name for path in self.root.iterdir()}
-        found = [
+        entries = [
             Entry(Path(name).stem, self.root / name, label)
             for name, label in self._listed()
             if name in names
         ]
-        if not found:
+        if not entries:
             raise FileNotFoundError(f"data.root={self.root}: none of the JPEGs in {self.labels}")
-        return found
+        return entries
 
     def _listed(self) -> list[tuple[str, int]]:
         """File name and class index of every line."""

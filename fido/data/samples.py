@@ -22,10 +22,10 @@ class SamplePhotos(PhotoSource):
 
     def entries(self) -> list[Entry]:
         """See `PhotoSource.entries`."""
-        found = []
+        entries = []
         for name, (package, file, label) in PHOTOS.items():
             spec = find_spec(package)
             if spec is None or spec.origin is None:
                 raise FileNotFoundError(f"photo {name!r} ships inside {package}, not installed")
-            found.append(Entry(name, Path(spec.origin).parent / file, label))
-        return found
+            entries.append(Entry(name, Path(spec.origin).parent / file, label))
+        return entries

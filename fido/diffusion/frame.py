@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 from fido.diffusion.denoisers.base import Denoiser
 from fido.runtime.noise import ImageNoise
@@ -85,7 +85,7 @@ class Frame:
         self.problem = problem
         self.denoiser = denoiser
         self.photo = denoiser.encode(denoiser.shrink(problem.image))
-        self.region = functional.adaptive_max_pool2d(problem.region.float(), denoiser.size)
+        self.region = F.adaptive_max_pool2d(problem.region.float(), denoiser.size)
 
     def noise(self, purpose: str) -> Tensor:
         """(b, 3, *size) standard normal numbers; see `Problem.noise`."""
@@ -103,5 +103,5 @@ class Frame:
             return self.problem.paste(lifted)
         size = lifted.shape[-2:]
         if mask.shape[-2:] != size:
-            mask = functional.interpolate(mask, size, mode="bilinear")
+            mask = F.interpolate(mask, size, mode="bilinear")
         return self.problem.paste(lifted, mask)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 NORMS = ("epsilon", "mu", "first", "none")
 """What a gradient's length is matched to: the estimated noise, the mean of the step, the noise but
@@ -115,7 +115,7 @@ def consensus(explained: Tensor, implied: Tensor, degrees: float) -> Tensor:
     if not 0 <= degrees <= 180:
         raise ValueError(f"the angle of agreement must be 0 to 180 degrees, got {degrees}")
     a, b = explained.double(), implied.double()
-    cosine = functional.cosine_similarity(a, b, dim=1, eps=1e-300)
+    cosine = F.cosine_similarity(a, b, dim=1, eps=1e-300)
     known = (a != 0).any(1) & (b != 0).any(1)
     agree = known & (cosine >= math.cos(math.radians(degrees)))
     return explained * agree.unsqueeze(1)

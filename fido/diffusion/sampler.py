@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 from fido.classifiers.base import Classifier
 from fido.diffusion.denoisers.base import Denoiser
@@ -280,7 +280,5 @@ def _shifted(frame: Frame, moment: Moment, copy: int, mask: Tensor | None) -> Te
     turn, shift = drawn[:, 0] * math.radians(15), drawn[:, 1:] * 0.2
     rows = torch.stack([turn.cos(), -turn.sin(), shift[:, 0]], 1)
     columns = torch.stack([turn.sin(), turn.cos(), shift[:, 1]], 1)
-    grid = functional.affine_grid(
-        torch.stack([rows, columns], 1), list(image.shape), align_corners=False
-    )
-    return functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    grid = F.affine_grid(torch.stack([rows, columns], 1), list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)

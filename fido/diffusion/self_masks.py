@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 from fido.diffusion.guidance import strongest_pixels
 
@@ -103,7 +103,7 @@ def changed(a: Tensor, b: Tensor, threshold: float) -> Tensor:
 
 def dilated(mask: Tensor, side: int) -> Tensor:
     """(b, 1, h, w): the maximum over squares of an odd side."""
-    return functional.max_pool2d(mask, side, stride=1, padding=side // 2)
+    return F.max_pool2d(mask, side, stride=1, padding=side // 2)
 
 
 def _odd(side: int) -> int:

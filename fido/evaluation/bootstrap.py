@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK = 4_000_000
-"""Numbers drawn at once: bounds the memory of resampling, whatever the number of images."""
+BLOCK = (16, 64)
+"""Resamples and columns of one matrix product; columns share their draws, which cost the most."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +56,52 @@ class Bootstrap:
         self.level = level
         self.seed = seed
 
-    def mean(self, by_image: Mapping[str, float]) -> Estimate:
+    def mean(self, values: NDArray[np.float64]) -> Estimate:
         """Mean of the numbers that are defined, with its interval.
 
         Args:
-            by_image: Numbers by image id; NaN where undefined. Their order does not matter.
+            values: (n,) numbers, one an image, NaN where undefined; always in the same order of
+                images, by id say, or the same numbers have another interval.
         """
-        values = np.array(
-            [by_image[i] for i in sorted(by_image) if not math.isnan(by_image[i])], dtype=float
-        )
-        n = len(values)
-        mean = math.fsum(values) / n if n else math.nan
-        if n < 2:
-            return Estimate(n, mean, math.nan, math.nan)
-        tail = (1 - self.level) / 2
-        low, high = np.quantile(self.resampled(values), [tail, 1 - tail])
-        return Estimate(n, mean, float(low), float(high))
+        return self.means([values])[0]
 
-    def difference(self, a: Mapping[str, float], b: Mapping[str, float]) -> Estimate:
+    def difference(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> Estimate:
         """Mean of a - b over the images for which both are defined, with its interval."""
-        return self.mean({i: a[i] - b[i] for i in a.keys() & b.keys()})
+        return self.mean(a - b)
+
+    def means(self, columns: Sequence[NDArray[np.float64]]) -> list[Estimate]:
+        """`mean` of many columns at once: those with equally many numbers share their draws."""
+        defined = [column[~np.isnan(column)] for column in columns]
+        intervals: dict[int, tuple[float, float]] = {}
+        for n in sorted({len(values) for values in defined}):
+            which = [i for i, values in enumerate(defined) if len(values) == n]
+            for first in range(0, len(which) if n > 1 else 0, BLOCK[1]):
+                some = which[first : first + BLOCK[1]]
+                resampled = self.resampled(np.stack([defined[i] for i in some]))
+                tail = (1 - self.level) / 2
+                low, high = np.quantile(resampled, [tail, 1 - tail], axis=1)
+                intervals |= {i: (float(low[k]), float(high[k])) for k, i in enumerate(some)}
+        return [
+            Estimate(
+                len(values),
+                math.fsum(values) / len(values) if len(values) else math.nan,
+                *intervals.get(i, (math.nan, math.nan)),
+            )
+            for i, values in enumerate(defined)
+        ]
 
     def resampled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(resamples,) means of n numbers drawn from `values` (n,) with replacement."""
-        n = len(values)
+        """(k, resamples) means of n numbers drawn from each row of `values` (k, n)."""
+        k, n = values.shape
         generator = np.random.default_rng([self.seed, n])
-        means = np.empty(self.resamples)
-        rows = max(1, CHUNK // n)
-        for first in range(0, self.resamples, rows):
-            part = means[first : first + rows]
-            part[:] = values[generator.integers(n, size=(len(part), n))].mean(1)
-        return means
+        # Always of one shape, so that a column's last bits do not depend on the others.
+        block = np.zeros((n, BLOCK[1]))
+        block[:, :k] = values.T
+        often = np.zeros((BLOCK[0], n))
+        means = np.empty((self.resamples + BLOCK[0], BLOCK[1]))
+        for first in range(0, self.resamples, BLOCK[0]):
+            drawn = generator.integers(n, size=(min(BLOCK[0], self.resamples - first), n))
+            for row, images in enumerate(drawn):
+                often[row] = np.bincount(images, minlength=n)
+            means[first : first + BLOCK[0]] = often @ block / n
+        return means[: self.resamples, :k].T

@@ -4,47 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from fido.evaluation.samples import Samples
-from fido.evaluation.score_store import ImageScores, ScoreStore, digest
-from fido.infillers.base import Infiller
-from fido.masks.baseline_maps import reference_explanations
-from fido.metrics.base import ImageMetric, ImageScore, mean_defined
-from fido.records import Explanation, Sample
-from fido.runs.observer import Result
-from fido.runs.store import ResultsStore, Row
-
-INPUT = "input"
-"""The row of an infiller's table that leaves the image as it is."""
-
-ScoresByRow = dict[str, dict[str, dict[str, ImageScore]]]
-"""Metric to row to image id to score."""
+from fido.evaluation.frame import Results, ScoreCollector
+from fido.evaluation.parts import Part
+from fido.evaluation.score_store import ScoreStore, StoredScores, digest, weights_digest
+from fido.evaluation.stored_explanations import StoredExplanations
+from fido.metrics.base import mean_defined
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import Inputs, LeftOutError
+from fido.records import Explanation, Key, Sample
+from fido.runs.observer import Observer, Result
+from fido.runs.store import Row
 
 
 @dataclass(frozen=True, eq=False)
-class ComparedRows:
-    """What is compared.
+class TableRow:
+    """A row of a metric's table.
 
     Attributes:
-        stores: Row name to explanations of one method.
-        infillers: Row name to infiller, for metrics of infillers.
-        groups: Row name to names of stores whose maps are compared with each other, for metrics
-            of maps; the first of a group is its reference.
-        reference_rows: Rows without an explainer that are shown, of those that a metric offers.
-        seed: Of the reference rows.
+        name: As in tables.
+        row: As its subject names it.
+        parts: Those that have it; the first one that has an image scores it.
     """
 
-    stores: Mapping[str, ResultsStore] = field(default_factory=dict)
-    infillers: Mapping[str, Infiller] = field(default_factory=dict)
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    reference_rows: Sequence[str] = ()
-    seed: int = 0
+    name: str
+    row: str
+    parts: Sequence[Part]
 
 
 class Evaluation:
@@ -54,215 +45,310 @@ class Evaluation:
     as it went, and any other evaluation with the same settings, need not do it again. All others
     are kept in `<folder>/scored`.
 
+    Every store is scored with the classifier of its part. Rows that belong to no store (reference
+    rows, infillers) are scored once a classifier; with several of them, their names say which.
+
     Args:
-        metrics: Name to metric.
-        settings: Metric name, or "infiller" and a row's name, to what determines its scores beside
-            weights. A score on disk counts only under the same settings and weights.
-        samples: The images.
-        compared: The rows.
+        parts: One a classifier, all with the same names of metrics.
+        stored: Explanations of all parts.
         folder: For scores that belong to no store.
-        progress: Told after every image: images done, images in all.
+        progress: Called after every image: images done, images in all.
     """
 
     def __init__(
         self,
-        metrics: Mapping[str, ImageMetric],
-        settings: Mapping[str, Any],
-        samples: Samples,
-        compared: ComparedRows,
+        parts: Sequence[Part],
+        stored: StoredExplanations,
         folder: Path,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.metrics = metrics
-        self.samples = samples
-        self.compared = compared
+        self.parts = parts
+        self.stored = stored
         self.progress = progress
-        self._book = ScoreStore(folder / "scored")
-        self._incomplete: dict[str, set[str]] = {}
-        self._keys = {
-            name: digest(_settings_of(metric, settings.get(name)), weights_digest(metric))
-            for name, metric in metrics.items()
+        self.tables = {name: self._rows(name) for name in parts[0].metrics} if parts else {}
+        self._scores = ScoreStore(folder / "scored")
+        self._left_out: dict[str, dict[str, set[str]]] = {}
+        self._digests = {
+            (id(part), name): digest(
+                metric.revision, part.settings.get(name), weights_digest(metric)
+            )
+            for part in parts
+            for name, metric in part.metrics.items()
         }
-        self._infiller_keys = {
-            name: digest(settings.get(f"infiller {name}"), weights_digest(infiller))
-            for name, infiller in compared.infillers.items()
+        self._infiller_digests = {
+            name: digest(part.settings.get(f"infiller {name}"), weights_digest(infiller))
+            for part in parts[:1]
+            for name, infiller in part.compared.infillers.items()
         }
 
-    def run(self) -> ScoresByRow:
-        """Score every image; returns everything, rows in table order and ids sorted."""
-        records: ScoresByRow = {
-            name: {row: {} for row in self.rows(metric)} for name, metric in self.metrics.items()
+    def run(self) -> Results:
+        """Score every image.
+
+        Returns:
+            Metric to row to scores, rows in table order and images sorted by id.
+        """
+        self.stored.refresh()
+        collected = {
+            (metric, row.name): ScoreCollector() for metric, t in self.tables.items() for row in t
         }
-        ids = self.samples.ids()
+        ids = self.ids()
         for done, image_id in enumerate(ids, start=1):
-            for name, row, score in self.score_image(image_id):
-                records[name][row][image_id] = score
+            for metric, row_name, key, score in self.score_image(image_id):
+                collected[metric, row_name].add(key, score)
             if self.progress is not None:
                 self.progress(done, len(ids))
-        return records
+        return {
+            metric: {
+                row.name: collected.pop((metric, row.name)).row_scores(row.parts[0].metrics[metric])
+                for row in table
+            }
+            for metric, table in self.tables.items()
+        }
+
+    def ids(self) -> list[str]:
+        """Ids of all images, sorted."""
+        return sorted(set[str]().union(*(part.samples.ids() for part in self.parts)))
+
+    def load(self, image_id: str) -> Sample | None:
+        """An image as the first part that has it scores it; None if it is not to be scored."""
+        samples = (part.samples.load(image_id) for part in self.parts)
+        return next((sample for sample in samples if sample is not None), None)
+
+    def rows(self, metric: str) -> list[str]:
+        """Names of the rows of a metric's table, in order."""
+        return [row.name for row in self.tables[metric]]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Row to status to number of images; after `run`.
 
-        With those whose maps could not be compared because a run of the group lacks them.
+        With those that could not be scored for a row and why, see `LeftOutError`.
         """
-        counts = {row: dict(statuses) for row, statuses in self.samples.counts().items()}
-        for row, ids in self._incomplete.items():
-            counts.setdefault(row, {})["left out: not in all runs compared"] = len(ids)
+        counts: dict[str, dict[str, int]] = {}
+        for part in self.parts:
+            counts |= {row: dict(statuses) for row, statuses in part.samples.counts().items()}
+        order = [name for name in self.stored.stores if name in counts]
+        counts = {name: counts[name] for name in dict.fromkeys([*order, *counts])}
+        for row, reasons in self._left_out.items():
+            for reason, ids in reasons.items():
+                counts.setdefault(row, {})[f"left out: {reason}"] = len(ids)
         return counts
 
-    def rows(self, metric: ImageMetric) -> list[str]:
-        """The rows of a metric's table, in order: reference rows first."""
-        compared = self.compared
-        if metric.subject == "explanation":
-            shown = [row for row in metric.reference_rows if row in compared.reference_rows]
-            return [*shown, *compared.stores]
-        if metric.subject == "infiller":
-            return [*([INPUT] if metric.shows_input else []), *compared.infillers]
-        if metric.subject == "maps":
-            return [name for name, group in compared.groups.items() if len(group) > 1]
-        return [name for group in compared.groups.values() for name in group[1:]]
+    def classifiers(self) -> dict[str, str]:
+        """Row of a store to the name of its classifier; empty if there is only one classifier."""
+        if len(self.parts) < 2:
+            return {}
+        of_row = {row: part.classifier for part in self.parts for row in part.compared.stores}
+        return {row: of_row[row] for row in self.stored.stores}
 
-    def score_image(self, image_id: str) -> list[tuple[str, str, ImageScore]]:
-        """(metric, row, score) of one image; files are on disk afterwards."""
-        sample = self.samples.load(image_id)
-        if sample is None:
-            return []
-        image = _Image(sample, self.compared, self._book)
-        scores = [
-            (name, row, score)
-            for name, metric in self.metrics.items()
-            for row in self.rows(metric)
-            if (score := self._score(name, metric, row, image)) is not None
-        ]
-        image.save()
+    def score_image(self, image_id: str) -> list[tuple[str, str, Key, ImageScore]]:
+        """(metric, row, key, score) of one image; the scores are on disk afterwards."""
+        images = {id(part): self._image(image_id, part) for part in self.parts}
+        files: dict[tuple[str | None, Key], StoredScores] = {}
+        scores = []
+        for metric, table in self.tables.items():
+            for row in table:
+                image = next((i for p in row.parts if (i := images[id(p)]) is not None), None)
+                for inputs in [] if image is None else self._inputs(metric, row, image):
+                    assert image is not None
+                    where = inputs.store, inputs.key
+                    if where not in files:
+                        files[where] = self._store(inputs.store).open(inputs.key)
+                    score = self._score(metric, row, image, inputs, files[where])
+                    scores.append((metric, row.name, inputs.key, score))
+        for file in files.values():
+            file.save()
         return scores
 
-    def _score(self, name: str, metric: ImageMetric, row: str, image: _Image) -> ImageScore | None:
-        """The score from disk or computed; None if the row has nothing for this image."""
-        if metric.subject == "explanation":
-            return self._explanation(name, metric, row, image)
-        if metric.subject == "infiller":
-            infiller = self.compared.infillers.get(row)
-            key = digest(self._keys[name], image.key, self._infiller_keys.get(row))
-            return image.page.get_or_compute(
-                name, row, key, lambda: metric.score(image.sample, infiller)
-            )
-        group = self.compared.groups.get(row) or next(
-            group for group in self.compared.groups.values() if row in group[1:]
-        )
-        names = list(group) if metric.subject == "maps" else [group[0], row]
-        explanations = [image.explanation(store) for store in names]
-        maps = [one.saliency for one in explanations if one is not None]
-        if len(maps) < len(names):
-            if maps:
-                self._incomplete.setdefault(row, set()).add(image.id)
-            return None
-        key = digest(self._keys[name], *maps)
-        if metric.subject == "maps":
-            return image.page.get_or_compute(name, row, key, lambda: metric.score(image.id, maps))
-        return image.page.get_or_compute(name, row, key, lambda: metric.score(image.id, *maps))
+    def values_on_disk(self, metric: str, store: str, key: Key) -> dict[str, float] | None:
+        """The numbers of a metric for a stored explanation, without a look at the explanation.
 
-    def _explanation(
-        self, name: str, metric: ImageMetric, row: str, image: _Image
-    ) -> ImageScore | None:
-        if row not in self.compared.stores:
-            key = digest(self._keys[name], image.key, self.compared.seed, image.sample.target)
-            maps = reference_explanations(row, image.sample, self.compared.seed)
-            return image.page.get_or_compute(
-                name,
-                row,
-                key,
-                lambda: average([metric.score(image.sample, one) for one in maps], metric.recorded),
-            )
-        explanation = image.explanation(row)
-        if explanation is None:
+        Returns:
+            None if it was not scored yet with this metric, its settings and its weights.
+        """
+        part = next(part for part in self.parts if store in part.compared.stores)
+        scores = self._store(store).open(key)
+        values = scores.values(metric, "explanation", self._digests[id(part), metric])
+        order = part.metrics[metric].recorded
+        return None if values is None else {name: values[name] for name in order}
+
+    def _image(self, image_id: str, part: Part) -> _Image | None:
+        sample = part.samples.load(image_id)
+        if sample is None:
             return None
-        key = digest(
-            self._keys[name],
-            image.key,
-            explanation.saliency,
-            explanation.threshold,
-            explanation.target,
+        return _Image(sample, part, self.stored, self._infiller_digests)
+
+    def _inputs(self, metric: str, row: TableRow, image: _Image) -> list[Inputs]:
+        subject = image.part.metrics[metric].subject
+        try:
+            return subject.inputs(row.row, image, image.part.compared)
+        except LeftOutError as reason:
+            ids = self._left_out.setdefault(row.name, {}).setdefault(str(reason), set())
+            ids.add(image.sample.id)
+            return []
+
+    def _score(
+        self, name: str, row: TableRow, image: _Image, inputs: Inputs, file: StoredScores
+    ) -> ImageScore:
+        """The score from disk or computed."""
+        metric = image.part.metrics[name]
+        # A store's file is about one explanation; it does not know what the row is called here.
+        entry = row.name if inputs.store is None else "explanation"
+        parts = [image.digest(part) for part in inputs.depends_on]
+        depends_on = digest(self._digests[id(image.part), name], *parts)
+        return file.get_or_compute(
+            name,
+            entry,
+            depends_on,
+            lambda: average([metric.score(*arguments) for arguments in inputs.arguments]),
+            self._digests[id(image.part), name],
         )
-        page = image.store_page(row)
-        return page.get_or_compute(
-            name, "explanation", key, lambda: metric.score(image.sample, explanation)
-        )
+
+    def _store(self, store: str | None) -> ScoreStore:
+        if store is None:
+            return self._scores
+        return ScoreStore(self.stored.stores[store].folder / "scored")
+
+    def _rows(self, metric: str) -> list[TableRow]:
+        """Rows without an explainer first, then stores in their order."""
+        rows: dict[str, TableRow] = {}
+        for part in self.parts:
+            for row in part.metrics[metric].subject.rows(part.compared):
+                shared = row not in self.stored.stores and row not in part.compared.groups
+                same = [p for p in self.parts if p.metrics[metric] is part.metrics[metric]]
+                if shared and len(self.parts) > len(same):
+                    rows.setdefault(
+                        name := f"{row} ({part.classifier})", TableRow(name, row, [part])
+                    )
+                else:
+                    rows.setdefault(row, TableRow(row, row, same if shared else [part]))
+        order = [row for row in rows if row not in self.stored.stores]
+        order += [row for row in self.stored.stores if row in rows]
+        return [rows[row] for row in order]
 
 
 class ScoringObserver:
-    """Scores every explanation as soon as it is saved; an observer of `fido.runs.runner.Runner`.
+    """Scores every explanation as soon as it is saved, then tells others of it with its scores.
+
+    An observer of `fido.runs.runner.Runner`.
 
     Args:
-        evaluation: Of the store that the runner writes to.
+        evaluation: Of the store that the runner writes to, and of no other.
+        metric: Name of the metric whose numbers enter rows.
+        after: Name of the column that they follow.
+        observers: Who is told of results with these numbers in their rows.
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        metric: str,
+        after: str = "p_original",
+        observers: Sequence[Observer] = (),
+    ) -> None:
         self.evaluation = evaluation
+        self.metric = metric
+        self.after = after
+        self.observers = observers
+        (self._store,) = evaluation.stored.stores
 
     def begin(self, done: int, to_do: int) -> None:
-        """See `Observer.begin`."""
+        """Score what an interrupted run has stored and not scored; see `Observer.begin`."""
+        for image_id, keys in self.evaluation.stored.stores[self._store].by_image().items():
+            if any(self._values(key) is None for key in keys):
+                self._score(image_id, keys)
+        for observer in self.observers:
+            observer.begin(done, to_do)
 
     def result(self, result: Result) -> None:
         """See `Observer.result`; the scores are on disk afterwards."""
-        self.evaluation.score_image(result.sample.id)
+        self._score(result.explanation.id, [result.explanation.key])
+        (row,) = self.with_scores([result.row])
+        for observer in self.observers:
+            observer.result(replace(result, row=row))
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""
+        for observer in self.observers:
+            observer.skipped(row)
+
+    def with_scores(self, rows: list[Row]) -> list[Row]:
+        """Rows of the store with the metric's numbers, as far as they are on disk."""
+        completed = []
+        for row in rows:
+            values = None
+            if row["status"] == "explained":
+                key = Key(str(row["id"]), int(row["target"] or 0), int(row["seed"] or 0))
+                values = self._values(key)
+            completed.append(row if values is None else self._inserted(row, values))
+        return completed
+
+    def _inserted(self, row: Row, values: Mapping[str, float]) -> Row:
+        numbers: Row = {name: None if math.isnan(v) else v for name, v in values.items()}
+        numbers = {name: v for name, v in numbers.items() if name not in row}
+        completed: Row = {}
+        for name, value in row.items():
+            completed[name] = value
+            if name == self.after:
+                completed |= numbers
+        return completed
+
+    def _score(self, image_id: str, keys: Sequence[Key]) -> None:
+        for key in keys:
+            self.evaluation.stored.add(self._store, key)
+        self.evaluation.score_image(image_id)
+
+    def _values(self, key: Key) -> dict[str, float] | None:
+        return self.evaluation.values_on_disk(self.metric, self._store, key)
 
 
 class _Image:
-    """One image with what is read once for all metrics."""
+    """One image of a part, with what is read once for all metrics; see `ScoredImage`."""
 
-    def __init__(self, sample: Sample, compared: ComparedRows, book: ScoreStore) -> None:
+    def __init__(
+        self,
+        sample: Sample,
+        part: Part,
+        stored: StoredExplanations,
+        infiller_digests: Mapping[str, str],
+    ) -> None:
         self.sample = sample
-        self.id = sample.id
-        self.page = book.open(sample.id)
-        self.key = digest(
-            (sample.image * 255).round().to(torch.uint8),
-            sample.boxes if sample.boxes is not None else "no boxes",
-            sample.label,
-        )
-        self._stores = compared.stores
-        self._pages: dict[str, ImageScores] = {}
-        self._explanations: dict[str, Explanation] = {}
+        self.part = part
+        self._stored = stored
+        self._infiller_digests = infiller_digests
+        self._explanations: dict[str, list[Explanation]] = {}
+        self._tensors: dict[int, str] = {}
 
-    def explanation(self, row: str) -> Explanation | None:
-        """The explanation of a store, or None if it has none of this image."""
-        store = self._stores[row]
-        if row not in self._explanations:
-            if self.id not in store:
-                return None
-            self._explanations[row] = store.load(self.id)
-        return self._explanations[row]
+    @cached_property
+    def key(self) -> str:
+        """See `ScoredImage.key`."""
+        sample = self.sample
+        boxes = None if sample.boxes is None else sample.boxes.tolist()
+        return digest((255 * sample.image).round(), {"boxes": boxes}, sample.label)
 
-    def store_page(self, row: str) -> ImageScores:
-        """The page inside a store."""
-        if row not in self._pages:
-            self._pages[row] = ScoreStore(self._stores[row].folder / "scored").open(self.id)
-        return self._pages[row]
+    def explanations(self, store: str) -> list[Explanation]:
+        """See `ScoredImage.explanations`."""
+        if store not in self._explanations:
+            self._explanations[store] = self._stored.load(store, self.sample.id)
+        return self._explanations[store]
 
-    def save(self) -> None:
-        """Write what is new."""
-        for page in (self.page, *self._pages.values()):
-            page.save()
+    def infiller_key(self, row: str) -> str | None:
+        """See `ScoredImage.infiller_key`."""
+        return self._infiller_digests.get(row)
+
+    def digest(self, part: Tensor | str | float | int | None) -> str | float | int | None:
+        """A tensor's digest, computed once for all metrics; anything else as it is."""
+        if not isinstance(part, Tensor):
+            return part
+        if id(part) not in self._tensors:  # explanations, and so their ids, stay while this does
+            self._tensors[id(part)] = digest(part)
+        return self._tensors[id(part)]
 
 
-def average(scores: Sequence[ImageScore], recorded: Sequence[str]) -> ImageScore:
+def average(scores: Sequence[ImageScore]) -> ImageScore:
     """The mean score of several maps of one image; nothing is defined without any."""
-    if not scores:
-        return ImageScore(dict.fromkeys(recorded, math.nan))
-    values = {name: mean_defined(score.values[name] for score in scores) for name in recorded}
+    if len(scores) == 1:
+        return scores[0]
+    names = dict.fromkeys(name for score in scores for name in score.values)
+    values = {name: mean_defined(score.values[name] for score in scores) for name in names}
     curves = [score.curve for score in scores if score.curve is not None]
     return ImageScore(values, torch.stack(curves).double().mean(0) if curves else None)
-
-
-def _settings_of(metric: ImageMetric, settings: Any) -> Any:
-    """With the metric's revision, once it has one."""
-    return {"revision": metric.revision, "settings": settings} if metric.revision else settings
-
-
-def weights_digest(module: nn.Module) -> str:
-    """A name of all parameters and buffers of a module."""
-    return digest(*module.parameters(), *module.buffers())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.distributions import MaskDistribution, draw_masks
 from fido.records import Sample
 from fido.runtime.noise import ImageNoise

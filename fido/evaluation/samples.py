@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,8 +13,8 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.data.base import PhotoSource
 from fido.data.photo import UnreadableImageError
+from fido.evaluation.stored_explanations import StoredExplanations
 from fido.records import Sample
-from fido.runs.store import ResultsStore
 
 
 class Samples(Protocol):
@@ -38,41 +37,47 @@ class StoredSamples:
     """The images of one or more stores.
 
     Args:
-        stores: Row name to store.
+        stored: Explanations by store.
+        names: The stores whose images these are; None takes all.
         only_correct: Leave out images that the explained classifier does not predict as labelled.
-        common: Leave out images that a store does not explain; stores without any do not count.
+        common: Leave out images that one of all stores does not explain, also of those that are
+            not named; stores without any explanation do not count.
     """
 
     def __init__(
-        self, stores: Mapping[str, ResultsStore], only_correct: bool = False, common: bool = False
+        self,
+        stored: StoredExplanations,
+        names: Sequence[str] | None = None,
+        only_correct: bool = False,
+        common: bool = False,
     ) -> None:
-        self.stores = stores
+        self.stored = stored
+        self.names = list(stored.stores) if names is None else list(names)
         self.only_correct = only_correct
         self.common = common
         self._wrong: set[str] = set()
-        self._other_class: dict[str, set[str]] = {name: set() for name in stores}
+        self._other_class: dict[str, set[str]] = {name: set() for name in self.names}
 
     def ids(self) -> list[str]:
         """See `Samples.ids`: images that any store explains, or all of those that explain some."""
-        # A job that failed before its first map must not empty the tables of all others.
-        explained = [ids for s in self.stores.values() if (ids := set(s.by_image()))]
-        if not explained:
-            return []
-        found = set.intersection(*explained) if self.common else set.union(*explained)
-        return sorted(found)
+        ids = set[str]().union(*(self.stored.images(name) for name in self.names))
+        if self.common:
+            # A job that failed before its first map must not empty the tables of all others.
+            images = [self.stored.images(name) for name in self.stored.stores]
+            ids = ids.intersection(*(explained for explained in images if explained))
+        return sorted(ids)
 
     def load(self, image_id: str) -> Sample | None:
-        """See `Samples.load`.
+        """See `Samples.load`; None if no store holds the image.
 
         Raises:
             ValueError: If two stores hold different pixels, boxes or labels under the id.
-            KeyError: If no store holds the image.
         """
         first: tuple[str, Sample] | None = None
-        for name, store in self.stores.items():
-            if image_id not in store:
+        for name in self.names:
+            if not self.stored.keys(name, image_id):
                 continue
-            sample = store.sample(image_id)
+            sample = self.stored.sample(name, image_id)
             if first is None:
                 first = name, sample
             elif not torch.equal(first[1].image, sample.image):
@@ -85,11 +90,13 @@ class StoredSamples:
                 if first[1].target != sample.target:
                     self._other_class[name].add(image_id)
         if first is None:
-            raise KeyError(f"no store holds {image_id!r}")
-        name, sample = first
-        if self.only_correct and self.stores[name].row(image_id)["predicted"] != sample.label:
-            self._wrong.add(image_id)
             return None
+        name, sample = first
+        if self.only_correct:
+            row = self.stored.stores[name].row(self.stored.keys(name, image_id)[0])
+            if row["predicted"] != sample.label:
+                self._wrong.add(image_id)
+                return None
         return sample
 
     def _together(self, first: tuple[str, Sample], other: tuple[str, Sample]) -> Sample:
@@ -116,19 +123,27 @@ class StoredSamples:
         "other class" counts loaded images of which a store explains another class than the first
         store that has them: scores of the explained class then answer different questions.
         """
-        counts = {name: _statuses(store) for name, store in self.stores.items()}
+        counts = {name: self._statuses(name) for name in self.names}
         for name, ids in self._other_class.items():
             if ids:
                 counts[name]["other class"] = len(ids)
         if self.common:
             ids = set(self.ids())
-            for name, store in self.stores.items():
-                if left_out := len(set(store.by_image()) - ids):
+            for name in self.names:
+                if left_out := len(self.stored.images(name) - ids):
                     counts[name]["left out: not explained by all"] = left_out
         if self._wrong:
-            for name, store in self.stores.items():
-                counts[name]["left out: misclassified"] = sum(i in store for i in self._wrong)
+            for name in self.names:
+                counts[name]["left out: misclassified"] = len(
+                    self._wrong & self.stored.images(name)
+                )
         return counts
+
+    def _statuses(self, name: str) -> dict[str, int]:
+        """Status to number of results; explained ones first."""
+        store = self.stored.stores[name]
+        other = [str(row["status"]) for row in store.rows_not_explained()]
+        return {"explained": len(store), **Counter(other)}
 
 
 class PhotoSamples:
@@ -179,29 +194,5 @@ class PhotoSamples:
         return {"photos": {"scored": len(self._entries) - left_out.total(), **left_out}}
 
 
-def check_classifier(
-    stores: Mapping[str, ResultsStore], classifier: Mapping[str, object]
-) -> Sequence[str]:
-    """Names of the stores whose maps explain another classifier than the one described.
-
-    Args:
-        stores: Row name to store.
-        classifier: The classifier's settings.
-    """
-    wanted = json.loads(json.dumps(classifier))
-    others = []
-    for name, store in stores.items():
-        settings = store.settings()
-        if settings and settings.get("classifier") != wanted:
-            others.append(name)
-    return others
-
-
 def _plain(boxes: Tensor | None) -> object:
     return None if boxes is None else boxes.tolist()
-
-
-def _statuses(store: ResultsStore) -> dict[str, int]:
-    """Status to number of images; explained ones first."""
-    other = [str(row["status"]) for row in store.rows_not_explained()]
-    return {"explained": len(store), **Counter(other)}

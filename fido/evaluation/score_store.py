@@ -1,4 +1,4 @@
-"""Scores on disk: one file an image, whole or not there, from which everything else is made."""
+"""Scores on disk: one file a result, whole or not there, from which everything else is made."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fido.metrics.base import ImageScore
+from fido.metrics.score_set import ImageScore
+from fido.records import Key
+from fido.runs.store import file_stem
 from fido.runtime.files import write_text
 
 
 class ScoreStore:
-    """`<folder>/<image id>.json`: what every metric measured for every row of that image.
+    """`<folder>/<result>.json`: what every metric measured for every row of one result.
 
-    A score is kept with a key made of everything that it depends on. Whoever asks with another
-    key (another map, other settings) finds nothing, so a stale score is never used. Two processes
-    may write into one folder as long as they work on different images.
+    A score is kept with a digest of everything that it depends on. Whoever asks with another
+    digest (another map, other settings) finds nothing, so a stale score is never used. Two
+    processes may write into one folder as long as they work on different images.
 
     Args:
         folder: Where the files are; made on the first write.
@@ -30,19 +32,19 @@ class ScoreStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def open(self, image_id: str) -> ImageScores:
-        """The page of one image, empty if there is none yet."""
-        path = self.folder / f"{image_id}.json"
+    def open(self, key: Key) -> StoredScores:
+        """The scores of one result, empty if there are none yet."""
+        path = self.folder / f"{file_stem(key)}.json"
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return ImageScores(path, content)
+        return StoredScores(path, content)
 
 
-class ImageScores:
-    """The scores of one image.
+class StoredScores:
+    """The scores of one result.
 
     Args:
         path: Its file.
-        content: Metric to row to key, values and curve, as in the file.
+        content: Metric to row to digest, values, curve and features, as in the file.
     """
 
     def __init__(self, path: Path, content: dict[str, dict[str, Any]]) -> None:
@@ -50,40 +52,64 @@ class ImageScores:
         self._content = content
         self._changed = False
 
-    def get(self, metric: str, row: str, key: str) -> ImageScore | None:
-        """The score under this key, or None."""
+    def get(self, metric: str, row: str, digest: str) -> ImageScore | None:
+        """The score under this digest, or None."""
         entry = self._content.get(metric, {}).get(row)
-        if entry is None or entry["key"] != key:
+        if entry is None or entry["key"] != digest:
             return None
-        values = {name: _number(value) for name, value in entry["values"].items()}
         curve = entry["curve"]
-        if curve is None:
-            return ImageScore(values)
-        return ImageScore(values, torch.tensor([_number(v) for v in curve], dtype=torch.float64))
+        return ImageScore(
+            {name: _number(value) for name, value in entry["values"].items()},
+            None if curve is None else _tensor(curve),
+            {name: _tensor(vector) for name, vector in entry.get("features", {}).items()},
+        )
 
-    def put(self, metric: str, row: str, key: str, score: ImageScore) -> None:
+    def values(self, metric: str, row: str, made_by: str) -> dict[str, float] | None:
+        """The numbers of a score that this metric made, whatever of; None if there is none.
+
+        Args:
+            metric: Name of the metric.
+            row: Name of the row.
+            made_by: Digest of the metric, its settings and weights.
+        """
+        entry = self._content.get(metric, {}).get(row)
+        if entry is None or entry.get("made_by") != made_by:
+            return None
+        return {name: _number(value) for name, value in entry["values"].items()}
+
+    def put(self, metric: str, row: str, digest: str, score: ImageScore, made_by: str = "") -> None:
         """Note a score; `save` writes it."""
-        curve = None if score.curve is None else [_json(v) for v in score.curve.tolist()]
-        self._content.setdefault(metric, {})[row] = {
-            "key": key,
+        entry: dict[str, Any] = {
+            "key": digest,
+            "made_by": made_by,
             "values": {name: _json(value) for name, value in score.values.items()},
-            "curve": curve,
+            "curve": None if score.curve is None else [_json(v) for v in score.curve.tolist()],
         }
+        if score.features:
+            entry["features"] = {
+                name: [_json(v) for v in vector.tolist()] for name, vector in score.features.items()
+            }
+        self._content.setdefault(metric, {})[row] = entry
         self._changed = True
 
     def get_or_compute(
-        self, metric: str, row: str, key: str, measure: Callable[[], ImageScore]
+        self,
+        metric: str,
+        row: str,
+        digest: str,
+        compute: Callable[[], ImageScore],
+        made_by: str = "",
     ) -> ImageScore:
-        """The score under this key, measured and noted if it is not there."""
-        score = self.get(metric, row, key)
+        """The score under this digest, computed and noted if it is not there."""
+        score = self.get(metric, row, digest)
         if score is None:
-            self.put(metric, row, key, measure())
-            score = self.get(metric, row, key)  # as a later run will read it
+            self.put(metric, row, digest, compute(), made_by)
+            score = self.get(metric, row, digest)  # as a later run will read it
         assert score is not None
         return score
 
     def save(self) -> None:
-        """Write the page atomically if a score was added."""
+        """Write the file atomically if a score was added."""
         if self._changed:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(self._content, allow_nan=False, sort_keys=True)
@@ -102,6 +128,15 @@ def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str
             sha.update(json.dumps(part, sort_keys=True, default=str).encode())
         sha.update(b"\0")
     return sha.hexdigest()[:24]
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A name of all parameters and buffers of a module."""
+    return digest(*module.parameters(), *module.buffers())
+
+
+def _tensor(numbers: list[float | None]) -> Tensor:
+    return torch.tensor([_number(v) for v in numbers], dtype=torch.float64)
 
 
 def _json(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""From the scores of images to the numbers of a table."""
+"""From the frame of scores to the numbers of a table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+import pandas as pd
 
 from fido.evaluation.bootstrap import Bootstrap, Estimate
-from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.evaluation.frame import Results, RowScores, image_values
+from fido.metrics.base import Column, ImageMetric
+from fido.metrics.score_set import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,19 +21,22 @@ class RowSummary:
     """One row of a metric's table.
 
     Attributes:
-        per_image: Image id to column to final number, sorted by id; NaN where undefined.
+        images: How many there are, with those that have no number.
+        values: Column to (images,) numbers, sorted by image id, NaN where undefined; of several
+            results of an image their mean.
         estimates: Column to mean with interval.
         differences: Column to mean of this row minus the baseline over their common images; none
             for the baseline itself.
         set_values: Numbers of the whole set; see `ImageMetric.set_values`.
-        curve: (m,) the metric's curve, where it has one.
+        curve: The metric's curve, where it has one: (m,) x and (m,) y.
     """
 
-    per_image: Mapping[str, Mapping[str, float]]
+    images: int
+    values: Mapping[str, Array]
     estimates: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
     set_values: Mapping[str, float]
-    curve: Tensor | None
+    curve: tuple[Array, Array] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +85,7 @@ class MetricSummary:
             "columns": {c.name: {"title": c.title, "better": c.better} for c in self.columns},
             "rows": {
                 name: {
-                    "images": len(row.per_image),
+                    "images": row.images,
                     "mean": {c: _estimate(e) for c, e in row.estimates.items()},
                     "minus_baseline": {c: _estimate(e) for c, e in row.differences.items()},
                     "set_values": dict(row.set_values),
@@ -90,51 +96,63 @@ class MetricSummary:
 
 
 def summarise(
-    name: str,
-    metric: ImageMetric,
-    records: Mapping[str, Mapping[str, ImageScore]],
-    baseline: str | None,
-    bootstrap: Bootstrap,
-) -> MetricSummary:
-    """The table of one metric.
+    results: Results,
+    frame: pd.DataFrame,
+    compare_to: str | None = None,
+    bootstrap: Bootstrap | None = None,
+) -> list[MetricSummary]:
+    """A table for every metric with rows.
 
     Args:
-        name: The metric's name.
-        metric: The metric.
-        records: Row to image id to score, rows in table order, at least one.
-        baseline: The row that the others are compared with; None, or a row that this table does
-            not have, takes the first row that is not a reference row, or else the first.
-        bootstrap: Makes the intervals.
+        results: What an evaluation gave.
+        frame: Its `score_frame`.
+        compare_to: The row that the others are compared with; None, or a row that a table does not
+            have, takes its first row that is not a reference row, or else the first.
+        bootstrap: Makes the intervals; None takes its defaults.
     """
-    finished = {row: metric.finalize(scores) for row, scores in records.items()}
-    if baseline is None or baseline not in finished:
-        others = [row for row in finished if row not in metric.reference_rows]
-        baseline = (others or list(finished))[0]
+    bootstrap = bootstrap or Bootstrap()
+    return [
+        _summary(name, rows, frame, compare_to, bootstrap) for name, rows in results.items() if rows
+    ]
+
+
+def _summary(
+    name: str,
+    rows: Mapping[str, RowScores],
+    frame: pd.DataFrame,
+    compare_to: str | None,
+    bootstrap: Bootstrap,
+) -> MetricSummary:
+    metric = next(iter(rows.values())).metric
+    baseline = compare_to
+    if baseline is None or baseline not in rows:
+        baseline = next((row for row in rows if not is_reference(row, metric)), next(iter(rows)))
     columns = [column.name for column in metric.columns]
-    values = {
-        row: {column: {i: numbers[column] for i, numbers in images.items()} for column in columns}
-        for row, images in finished.items()
-    }
-    return MetricSummary(
-        name,
-        metric,
-        baseline,
-        {
-            row: RowSummary(
-                per_image=finished[row],
-                estimates={c: bootstrap.mean(values[row][c]) for c in columns},
-                differences={
-                    c: bootstrap.difference(values[row][c], values[baseline][c])
-                    for c in columns
-                    if row != baseline
-                },
-                set_values=metric.set_values(records[row]),
-                curve=metric.summary_curve(records[row]),
-            )
-            for row in finished
-        },
-        metric.columns,
-    )
+    values, there = image_values(frame, name, list(rows), columns)
+    differences = values - values[list(rows).index(baseline)]
+    shape = (len(rows), len(columns))
+    estimates = bootstrap.means([*values.reshape(-1, values.shape[-1])])
+    changes = bootstrap.means([*differences.reshape(-1, values.shape[-1])])
+    summaries = {}
+    for i, (row, content) in enumerate(rows.items()):
+        of_row = slice(i * shape[1], (i + 1) * shape[1])
+        of_changes = zip(columns, changes[of_row], strict=True)
+        curve = content.metric.summary_curve(content.scores)
+        x = None if content.metric.curve is None else np.array(content.metric.curve.x, dtype=float)
+        summaries[row] = RowSummary(
+            images=int(there[i].sum()),
+            values={c: values[i, k][there[i]] for k, c in enumerate(columns)},
+            estimates=dict(zip(columns, estimates[of_row], strict=True)),
+            differences={} if row == baseline else dict(of_changes),
+            set_values=content.metric.set_values(content.scores),
+            curve=None if curve is None or x is None else (x, curve),
+        )
+    return MetricSummary(name, metric, baseline, summaries, metric.columns)
+
+
+def is_reference(row: str, metric: ImageMetric) -> bool:
+    """Whether a table's row is one without an explainer, of whichever classifier."""
+    return any(row == name or row.startswith(f"{name} (") for name in metric.subject.reference_rows)
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:

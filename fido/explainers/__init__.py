@@ -1,1 +1,1 @@
-"""One explanation method a file, chosen by `conf/explainer/*.yaml`."""
+"""Explanation methods: one per file, chosen by `conf/explainer/*.yaml`."""

@@ -1,4 +1,4 @@
-"""What the gradient methods share: the number they differentiate, and one value a pixel of it."""
+"""Shared by the gradient methods: the score they differentiate, and the reduction over colours."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from torch import Tensor
 
 from fido import scores
 from fido.classifiers.base import Classifier
+from fido.runtime.checks import check_choice
 
 Score = Literal["log_odds", "logit", "probability"]
 Channels = Literal["sum", "sum_abs", "max_abs"]
 
 
 def scored(classifier: Classifier, score: Score) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function of (n, 3, h, w) images and (n,) classes to (n,) numbers, one an image.
+    """Return a function from (n, 3, h, w) images and (n,) class indices to (n,) scores.
 
     Args:
-        classifier: What is explained.
-        score: "log_odds" in nats; "logit", the class's own; "probability", whose gradient vanishes
-            for a classifier that is sure.
+        classifier: The classifier to explain.
+        score: "log_odds" in nats; "logit" of the class; "probability", whose gradient vanishes for
+            a confident classifier.
 
     Raises:
         ValueError: If there is no such score.
     """
-    if score not in get_args(Score):
-        raise ValueError(f"explainer.score must be {_either(Score)}, got {score!r}")
+    check_choice(get_args(Score), "explainer", score=score)
 
     def forward(image: Tensor, target: Tensor) -> Tensor:
         logits: Tensor = classifier(image)
@@ -38,27 +38,24 @@ def scored(classifier: Classifier, score: Score) -> Callable[[Tensor, Tensor], T
 
 
 def check_channels(channels: Channels) -> None:
-    """Raises:
-    ValueError: If there is no such way to bring three colours to one value.
+    """Check the name of a reduction over colours; see `over_channels`.
+
+    Raises:
+        ValueError: If it does not exist.
     """
-    if channels not in get_args(Channels):
-        raise ValueError(f"explainer.channels must be {_either(Channels)}, got {channels!r}")
+    check_choice(get_args(Channels), "explainer", channels=channels)
 
 
 def over_channels(attribution: Tensor, channels: Channels) -> Tensor:
-    """(n, 3, h, w) -> (n, 1, h, w).
+    """Reduce (n, 3, h, w) attributions to (n, 1, h, w).
 
     Args:
-        attribution: Signed, a value for every colour of a pixel.
-        channels: "sum" keeps the sign, so that colours may cancel; "sum_abs" and "max_abs" say how
-            strongly a pixel matters, in whichever direction.
+        attribution: Signed values, one for every colour of a pixel.
+        channels: "sum" keeps the sign, so that colours may cancel; "sum_abs" and "max_abs" give the
+            strength of a pixel's influence, in either direction.
     """
     if channels == "sum":
         return attribution.sum(1, keepdim=True)
     if channels == "sum_abs":
         return attribution.abs().sum(1, keepdim=True)
     return attribution.abs().amax(1, keepdim=True)
-
-
-def _either(choice: object) -> str:
-    return " or ".join(str(name) for name in get_args(choice))

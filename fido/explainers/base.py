@@ -1,25 +1,30 @@
-"""What every explanation method promises."""
+"""What explanation methods share: their promise, batches of samples, progress, thresholds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
-from fido.explainers.progress import Progress as Progress
 from fido.records import Explanation, Sample
+
+Progress = Callable[[Sequence[str], int, int, dict[str, Tensor]], None]
+"""Called while a method works with the ids of the batch, the number of steps done, the number of
+steps in all, and the newest values, a (b,) tensor each."""
 
 
 class Explainer(Protocol):
-    """A method that says which pixels carry a decision.
+    """A method that gives every pixel its evidence for a class.
 
     A map belongs to (sample, target, settings, seed) alone: it does not depend on the other
     samples of the batch, on their order, or on how many there are.
     """
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        """One explanation a sample, in order.
+        """Return one explanation per sample, in order.
 
         Args:
             samples: All of one image size, each with its `target` set.
@@ -27,10 +32,60 @@ class Explainer(Protocol):
         ...
 
 
-def half_of_maximum(saliency: Tensor) -> float:
-    """The threshold of maps on no fixed scale; a map without positive values has no region.
+@dataclass(frozen=True, eq=False)
+class SampleBatch:
+    """The tensors of b samples.
 
-    Of the finite values: one pixel that is not must not take the others' region away.
+    Attributes:
+        ids: The b ids.
+        image: (b, 3, h, w) in [0, 1].
+        target: (b,) class indices.
+    """
+
+    ids: list[str]
+    image: Tensor
+    target: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) in pixels."""
+        return self.image.shape[-2], self.image.shape[-1]
+
+
+def collate(samples: Sequence[Sample], device: torch.device) -> SampleBatch:
+    """Put samples of one image size side by side, on the device of the classifier.
+
+    Raises:
+        ValueError: If a sample has no target or another size than the first.
+    """
+    for sample in samples:
+        if sample.image.shape != samples[0].image.shape:
+            raise ValueError(
+                f"samples of one batch must be of one size; {sample.id!r} is "
+                f"{tuple(sample.image.shape)}, the first is {tuple(samples[0].image.shape)}"
+            )
+    return SampleBatch(
+        ids=[sample.id for sample in samples],
+        image=torch.stack([sample.image for sample in samples]).to(device),
+        target=torch.tensor([target_of(sample) for sample in samples], device=device),
+    )
+
+
+def target_of(sample: Sample) -> int:
+    """Return the class index to explain.
+
+    Raises:
+        ValueError: If it is not set.
+    """
+    if sample.target is None:
+        raise ValueError(f"sample {sample.id!r} has no target; see fido.runs.target.resolve_target")
+    return sample.target
+
+
+def half_of_maximum(saliency: Tensor) -> float:
+    """Half of the largest finite value: the threshold of maps without a fixed scale.
+
+    A map without positive values gets its maximum, so that it has no region.
     """
     finite = saliency[saliency.isfinite()]
     highest = float(finite.max()) if finite.numel() else 0.0

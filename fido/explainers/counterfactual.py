@@ -15,8 +15,7 @@ from fido.diffusion.frame import Problem
 from fido.diffusion.regions.base import NoRegionError, Region
 from fido.diffusion.sampling_state import measured
 from fido.diffusion.trajectory import to_8_bits
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 

@@ -1,4 +1,4 @@
-"""Extremal perturbations: the smooth region of a given area that excites the class most."""
+"""Extremal perturbations: the smooth region of a given area with the highest class score."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from torch import Tensor
 
 from fido import scores
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.infillers.blur_pyramid import BlurPyramid
 from fido.masks.concrete import binarize, composite
 from fido.masks.smooth import SmoothMask
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_above, check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
 class ExtremalPerturbation:
-    """Maximises the class's logit over smooth masks of prescribed area.
+    """Maximise the logit of the class over smooth masks of a given area.
 
     `max_m reward(m) - weight mean((sort(m) - r)^2)` with r = 1 for the top share `area` of the
     mask's pixels and 0 for the others; the weight grows in every step. The map is the mask, for
     several areas the mean of theirs; threshold 0.5.
 
     Args:
-        classifier: What is explained.
-        infiller: What stands in for dropped pixels, with `perturbation="infiller"`.
+        classifier: The classifier to explain.
+        infiller: Fills dropped pixels, with `perturbation="infiller"`.
         perturbation: "blur_pyramid" blurs what is dropped (the paper's), "infiller" infills it.
-        areas: Shares of the mask's pixels, margin included, in (0, 1); one mask each.
+        areas: Shares of the mask's pixels, margin included, in (0, 1); one mask for each.
         variant: "preserve" keeps the region, "delete" removes it and wants the class gone, "dual"
             does both.
         reward: "logit" of the class, or "contrast", its distance from the best other logit.
         steps: Optimisation steps.
-        learning_rate: Of gradient descent with momentum and dampening 0.9.
-        weight: Of the area constraint in the first step, logits.
-        growth: Factor on the weight in each step.
-        flip: Whether every second image is mirrored.
+        learning_rate: Learning rate of gradient descent with momentum and dampening 0.9.
+        weight: Weight of the area constraint in the first step, in logits.
+        growth: Factor of the weight in each step.
+        flip: Whether the perturbed images are mirrored in every second step.
         cell_size: Side of a mask cell in pixels.
-        sigma: Reach of a mask cell in pixels.
+        sigma: Radius of a mask cell in pixels.
         margin: Pixels around the image that belong to the mask; with 0 areas are the image's own.
-        max_sigma: Of the blur pyramid, pixels.
-        seed: Of the infiller's random numbers; nothing else is random.
-        progress: Told of every step; see `Progress`.
+        max_sigma: Largest standard deviation of the blur pyramid, in pixels.
+        seed: Seed of the infiller's random numbers. Nothing else is random.
+        progress: Called after every step; see `Progress`.
         rows_per_pass: Rows (images times areas, twice for "dual") side by side, an image's always
             together; see `Batches`.
 
@@ -79,20 +79,11 @@ class ExtremalPerturbation:
     ) -> None:
         if not areas or not all(0 < area < 1 for area in areas):
             raise ValueError(f"explainer.areas must be shares between 0 and 1, got {list(areas)}")
-        for name, value, choices in (
-            ("perturbation", perturbation, ("blur_pyramid", "infiller")),
-            ("variant", variant, ("preserve", "delete", "dual")),
-            ("reward", reward, ("logit", "contrast")),
-        ):
-            if value not in choices:
-                raise ValueError(
-                    f"explainer.{name} must be one of {', '.join(choices)}, got {value!r}"
-                )
-        if steps < 1:
-            raise ValueError(f"explainer.steps must be 1 or more, got {steps}")
-        for name, number in (("learning_rate", learning_rate), ("growth", growth)):
-            if number <= 0:
-                raise ValueError(f"explainer.{name} must be above 0, got {number}")
+        check_choice(("blur_pyramid", "infiller"), "explainer", perturbation=perturbation)
+        check_choice(("preserve", "delete", "dual"), "explainer", variant=variant)
+        check_choice(("logit", "contrast"), "explainer", reward=reward)
+        check_at_least(1, "explainer", steps=steps)
+        check_above(0, "explainer", learning_rate=learning_rate, growth=growth)
         self.classifier = classifier
         self.infiller = infiller
         self.perturbation = perturbation
@@ -130,19 +121,28 @@ class ExtremalPerturbation:
         optimizer = torch.optim.SGD([cells], self.learning_rate, momentum=0.9, dampening=0.9)
         curves: dict[str, list[Tensor]] = {}
         for step in range(self.steps):
+            # Upsample the cells to a smooth mask and perturb the image with it.
             full = mask.with_margin(cells)
             region = mask.crop(full)
             rows = perturb(self._kept(region, b))
             if self.flip and step % 2 == 0:
                 rows = rows.flip(3)
+
+            # Evaluate the classifier on the perturbed images.
             logits = self.classifier(rows)
             target = batch.target.repeat_interleave(self.views)
+
+            # Penalise masks of another area, more in every step.
             penalty = self.weight * self.growth**step * self._off_area(full)
             loss = penalty.view(b, -1).sum(1) - self._reward(logits, target).view(b, -1).sum(1)
+
+            # Gradient step.
             (cells.grad,) = torch.autograd.grad(loss.sum(), cells)
             optimizer.step()
             with torch.no_grad():
                 cells.clamp_(0, 1)
+
+            # Record the curves.
             newest = {
                 "loss": loss.detach(),
                 "score": scores.log_odds(logits.detach(), target).view(b, -1)[:, 0],
@@ -158,7 +158,7 @@ class ExtremalPerturbation:
         return self._explanations(batch, maps.cpu(), curves)
 
     def _perturbation(self, batch: SampleBatch) -> Callable[[Tensor], Tensor]:
-        """What turns keep-masks (b * s, 1, h, w) into images (b * s, 3, h, w), with gradient."""
+        """Return a function from masks (b * s, 1, h, w) to perturbed images (b * s, 3, h, w)."""
         image, device = batch.image, batch.image.device
         if self.perturbation == "blur_pyramid":
             return BlurPyramid(image, self.classifier.mean, self.max_sigma).mix
@@ -177,11 +177,11 @@ class ExtremalPerturbation:
             return region
         if self.variant == "delete":
             return 1 - region
-        each = region.reshape(images, -1, *region.shape[1:])
-        return torch.cat([each, 1 - each], 1).flatten(0, 1)
+        kept = region.reshape(images, -1, *region.shape[1:])
+        return torch.cat([kept, 1 - kept], 1).flatten(0, 1)
 
     def _reward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(b * views, classes) -> (b * views,) what is maximised."""
+        """Return what is maximised, (b * views,), of logits (b * views, classes)."""
         column = target.unsqueeze(1)
         reward = logits.gather(1, column).squeeze(1)
         if self.reward == "contrast":
@@ -194,13 +194,13 @@ class ExtremalPerturbation:
         return torch.where(kept, reward, -reward)
 
     def _off_area(self, full: Tensor) -> Tensor:
-        """(b * areas, 1, H, W) -> (b * areas,) mean square distance from a mask of the area."""
+        """Mean square distance of masks (b * areas, 1, H, W) from binary masks of their areas."""
         values = full.flatten(1).sort(1).values
         pixels = values.shape[1]
-        wanted = values.new_zeros(len(self.areas), pixels)
+        ideal = values.new_zeros(len(self.areas), pixels)
         for row, area in enumerate(self.areas):
-            wanted[row, pixels - round(area * pixels) :] = 1
-        return (values - wanted.repeat(len(values) // len(self.areas), 1)).square().mean(1)
+            ideal[row, pixels - round(area * pixels) :] = 1
+        return (values - ideal.repeat(len(values) // len(self.areas), 1)).square().mean(1)
 
     def _explanations(
         self, batch: SampleBatch, maps: Tensor, curves: dict[str, list[Tensor]]

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from fido.classifiers.base import Classifier
 from fido.classifiers.features import last_feature_map
 from fido.explainers.attribution import Score, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import collate
+from fido.explainers.base import Progress, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
@@ -19,17 +18,17 @@ from fido.runtime.batching import Batches
 class GradCam:
     """`relu(sum_k A_k * mean over places of d score / d A_k)`, bilinearly upsampled.
 
-    It takes no infiller. The layer is found by itself, or named. One more forward pass of the first
-    image finds it, which no image's cost counts.
+    It uses no infiller. Unless the layer is named, one more forward pass of the first image finds
+    it, which is not counted in any image's cost.
 
     Args:
-        classifier: What is explained, a convolutional network.
+        classifier: The classifier to explain, a convolutional network.
         layer: Dotted name of a module of `classifier.network` whose output is (n, channels, h, w);
             None takes the last one of the network; see
             `fido.classifiers.features.last_feature_map`.
-        score: What is differentiated; see `fido.explainers.attribution.scored`.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+        score: The score to differentiate; see `fido.explainers.attribution.scored`.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         ValueError: If a choice does not exist, the network has no module of the given name, or, on

@@ -8,8 +8,7 @@ from captum.attr import Saliency
 
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import collate
+from fido.explainers.base import Progress, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
@@ -17,17 +16,17 @@ from fido.runtime.batching import Batches
 class Gradient:
     """`|d score / d pixel|`, the largest over the colours: where a small change matters.
 
-    It takes no infiller. A gradient has a sign for every colour, and which sign is evidence
+    It uses no infiller. A gradient has a sign for every colour, and which sign is evidence
     depends on what the pixel would change to; the default therefore drops it. "sum" keeps it:
     then positive means that brightening the pixel helps the class.
 
     Args:
-        classifier: What is explained; gradients are with respect to its pixels in [0, 1].
-        score: What is differentiated; see `fido.explainers.attribution.scored`.
-        channels: How three colours become one value; see
+        classifier: The classifier to explain; gradients are with respect to its pixels in [0, 1].
+        score: The score to differentiate; see `fido.explainers.attribution.scored`.
+        channels: Reduction over the three colours; see
             `fido.explainers.attribution.over_channels`.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         ValueError: If a choice does not exist.

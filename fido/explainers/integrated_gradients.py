@@ -1,4 +1,4 @@
-"""Integrated gradients: what every pixel adds on the way from an infill to the image."""
+"""Integrated gradients along the line from an infilled image to the image."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.infillers.base import Infiller
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
 class IntegratedGradients:
     """`(x - x') * integral over a of d score / d x at x' + a (x - x')`, summed over the colours.
 
-    The baseline x' is what the infiller proposes when the whole image is dropped: gray for `mean`,
-    the blurred image for `blur`; a generative infiller then has nothing to look at and gives the
-    one image that it gives for anything. The map is signed, and its sum is
-    `score(x) - score(x')` up to the error of the numerical integral.
+    The baseline x' is the infill of a wholly dropped image: gray for `mean`, the blurred image for
+    `blur`, the same image for every input for a generative infiller. The map is signed, and its
+    sum is `score(x) - score(x')` up to the error of the numerical integral.
 
     Args:
-        classifier: What is explained.
-        infiller: What gives the baseline.
+        classifier: The classifier to explain.
+        infiller: Gives the baseline.
         steps: Points of the Gauss-Legendre integration.
-        score: What is differentiated; see `fido.explainers.attribution.scored`.
-        channels: How three colours become one value; only "sum" adds up to the score.
-        seed: Of the infiller's random numbers.
-        progress: Told of every image; see `Progress`.
-        rows_per_pass: Points a pass; see `Batches`.
+        score: The score to differentiate; see `fido.explainers.attribution.scored`.
+        channels: Reduction over the three colours; only "sum" adds up to the score.
+        seed: Seed of the infiller's random numbers.
+        progress: Called after every image; see `Progress`.
+        rows_per_pass: Points per pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range or a choice does not exist.
@@ -54,8 +53,7 @@ class IntegratedGradients:
         rows_per_pass: int | None = None,
     ) -> None:
         check_channels(channels)
-        if steps < 1:
-            raise ValueError(f"explainer.steps must be 1 or more, got {steps}")
+        check_at_least(1, "explainer", steps=steps)
         self.classifier = classifier
         self.infiller = infiller
         self.steps = steps
@@ -74,14 +72,14 @@ class IntegratedGradients:
         integrated = CaptumIntegratedGradients(self.forward)
 
         def integrate(start: int, stop: int) -> Tensor:
-            found: Tensor = integrated.attribute(
+            attribution: Tensor = integrated.attribute(
                 batch.image,
                 baseline,
                 additional_forward_args=batch.target,
                 n_steps=self.steps,
                 internal_batch_size=stop - start,
             )
-            return found
+            return attribution
 
         # Captum cuts the points into pieces itself; `batches` only finds a size that fits.
         attribution = next(iter(self.batches(self.batches.size, integrate)))

@@ -1,4 +1,4 @@
-"""LIME: a linear model of the class probability in which superpixels are present."""
+"""LIME: a linear model of the class probability, superpixels as its features."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from sklearn.linear_model import Lasso, Ridge
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.masks.superpixels import superpixels as cut
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_above, check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
 class Lime:
-    """Weighted linear regression of `p_c` on which superpixels are kept, over random subsets.
+    """Regress `p_c` linearly on which superpixels are kept, over random subsets of them.
 
     A superpixel's value is its coefficient: what its presence adds to the probability. The map is
     signed; its threshold is half of its maximum. Gray infill is LIME, a generative infiller LIME-G.
 
     Args:
-        classifier: What is explained.
-        infiller: What stands in for dropped superpixels.
+        classifier: The classifier to explain.
+        infiller: Fills dropped superpixels.
         samples: Number N of subsets; each keeps every superpixel with probability 1/2, the first
             keeps all.
-        superpixels: Number that SLIC aims at.
-        compactness: Of SLIC.
-        sigma: Of SLIC's smoothing before, in pixels.
+        superpixels: Number of superpixels to ask SLIC for.
+        compactness: Compactness of SLIC's superpixels.
+        sigma: Standard deviation of SLIC's smoothing, in pixels.
         regression: "ridge" or "lasso".
-        alpha: Of the regression's penalty.
-        distance: From the image, for the weights: "cosine" between the subsets as 0/1 vectors, or
-            "image", the root mean square difference of the images in [0, 1] units.
-        kernel_width: Weights are `sqrt(exp(-distance^2 / kernel_width^2))`.
-        seed: Of the subsets' and the infiller's random numbers.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+        alpha: Weight of the regression's penalty.
+        distance: Distance from the image, for the weights: "cosine" between the subsets as 0/1
+            vectors, or "image", the root mean square difference of the images in [0, 1] units.
+        kernel_width: Width of the kernel: weights are `sqrt(exp(-distance^2 / kernel_width^2))`.
+        seed: Seed of the subsets' and the infiller's random numbers.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -66,19 +66,12 @@ class Lime:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, number, least in (("samples", samples, 2), ("superpixels", superpixels, 1)):
-            if number < least:
-                raise ValueError(f"explainer.{name} must be {least} or more, got {number}")
-        for name, value in (("compactness", compactness), ("kernel_width", kernel_width)):
-            if value <= 0:
-                raise ValueError(f"explainer.{name} must be above 0, got {value}")
-        for name, value in (("sigma", sigma), ("alpha", alpha)):
-            if value < 0:
-                raise ValueError(f"explainer.{name} must be 0 or more, got {value}")
-        if regression not in ("ridge", "lasso"):
-            raise ValueError(f"explainer.regression must be ridge or lasso, got {regression!r}")
-        if distance not in ("cosine", "image"):
-            raise ValueError(f"explainer.distance must be cosine or image, got {distance!r}")
+        check_at_least(2, "explainer", samples=samples)
+        check_at_least(1, "explainer", superpixels=superpixels)
+        check_above(0, "explainer", compactness=compactness, kernel_width=kernel_width)
+        check_at_least(0, "explainer", sigma=sigma, alpha=alpha)
+        check_choice(("ridge", "lasso"), "explainer", regression=regression)
+        check_choice(("cosine", "image"), "explainer", distance=distance)
         self.classifier = classifier
         self.infiller = infiller
         self.samples = samples
@@ -100,13 +93,20 @@ class Lime:
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:
+        # Cut the image into superpixels and draw which of them every row keeps.
         segments = self.segment(batch.image[0])
         present = self.subsets(batch.ids[0], int(segments.max()) + 1)
+
+        # Infill the others and classify every row.
         perturbed = PerturbedImage(self.infiller, batch.image, batch.ids[0], self.seed)
-        probability, image_distance = self._look(batch, present, segments, perturbed)
+        probability, image_distance = self._probabilities(batch, present, segments, perturbed)
+
+        # Fit the linear model, rows near the image weighted most.
         distance = image_distance if self.distance == "image" else cosine_distance(present)
         weights = kernel_weights(distance, self.kernel_width)
         self.regression.fit(present.numpy(), probability.numpy(), sample_weight=weights.numpy())
+
+        # Every pixel gets the coefficient of its superpixel.
         coefficients = torch.from_numpy(np.asarray(self.regression.coef_)).float()
         saliency = coefficients[segments].unsqueeze(0)
         return Explanation(
@@ -128,29 +128,29 @@ class Lime:
         present[0] = 1
         return present
 
-    def _look(
+    def _probabilities(
         self, batch: SampleBatch, present: Tensor, segments: Tensor, perturbed: PerturbedImage
     ) -> tuple[Tensor, Tensor]:
         """(N,) float64 probabilities and distances from the image of all perturbed images."""
         device = batch.image.device
         kept, place = present.float().to(device), segments.to(device)
 
-        def look(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        def classify(start: int, stop: int) -> tuple[Tensor, Tensor]:
             rows = perturbed.rows(kept[start:stop, place].unsqueeze(1), start)
             probability = self.classifier.probabilities(rows)[:, int(batch.target)]
             if self.distance == "cosine":
                 return probability.cpu(), torch.zeros(stop - start)
             return probability.cpu(), (rows - batch.image).square().mean((1, 2, 3)).sqrt().cpu()
 
-        found: list[tuple[Tensor, Tensor]] = []
-        for probability, distance in self.batches(self.samples, look):
-            found.append((probability, distance))
+        results: list[tuple[Tensor, Tensor]] = []
+        for probability, distance in self.batches(self.samples, classify):
+            results.append((probability, distance))
             if self.progress is not None:
-                done = sum(len(p) for p, _ in found)
-                news = {"probability": probability.mean().view(1)}
-                self.progress(batch.ids, done, self.samples, news)
+                done = sum(len(p) for p, _ in results)
+                newest = {"probability": probability.mean().view(1)}
+                self.progress(batch.ids, done, self.samples, newest)
         probabilities, distances = (
-            torch.cat(values).double() for values in zip(*found, strict=True)
+            torch.cat(values).double() for values in zip(*results, strict=True)
         )
         return probabilities, distances
 

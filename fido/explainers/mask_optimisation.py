@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from fido.masks.concrete import binarize, composite
+from fido.masks.concrete import composite
 from fido.masks.objectives import Objective
 from fido.runtime.noise import ImageNoise
 
@@ -24,6 +24,10 @@ class LearnedMask(Protocol):
         """(b * samples, 1, h, w) masks in [0, 1] with gradient; row r is of image r // samples."""
         ...
 
+    def binarize(self, keep: Tensor) -> Tensor:
+        """Zeros and ones, without gradient: which pixels of a sample the infiller is shown."""
+        ...
+
     def keep_prob(self) -> Tensor:
         """(b, 1, h, w) what the objective's penalties act on, with gradient."""
         ...
@@ -33,21 +37,21 @@ class LearnedMask(Protocol):
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is learned."""
+        """The parameters to learn."""
         ...
 
     def to(self, device: torch.device) -> Self:
-        """The masks on another device."""
+        """Move the masks to a device."""
         ...
 
 
 class MaskOptimisation(pl.LightningModule):
-    """Optimises the dropout logits of b images at once, each as if it were alone.
+    """Optimise the masks of b images at once, each as if it were alone.
 
-    Every step draws s relaxed masks an image, fills what the hard masks drop, mixes with the
-    relaxed masks, scores the class, and takes one Adam step on the objective. The loss is a sum
-    over images and Adam is elementwise, so an image's map is that of a run of its own. Give it
-    `range(steps)` as training data: an item is the step's index.
+    Every step draws s masks per image, infills what their binary versions drop, mixes image and
+    infill with the masks, scores the class, and takes one Adam step on the objective. The loss
+    is a sum over images and Adam is elementwise, so an image's map is that of a run of its own.
+    Give it `range(steps)` as training data: an item is the index of its step.
 
     It holds bound methods, not networks, so that its state_dict is the masks alone and Lightning
     moves nothing else.
@@ -61,14 +65,13 @@ class MaskOptimisation(pl.LightningModule):
         score: (rows, 3, h, w), (rows,) -> (rows,) nats, e.g. `Classifier.log_odds`.
         mask_noise: The images' random numbers for the masks.
         infill_noise: The images' random numbers for the infiller, or None if it needs none.
-        samples: Masks s drawn an image and step.
+        samples: Number s of masks per image and step.
         steps: Number of steps.
-        learning_rate: Adam's; falls linearly to 0 over the steps.
+        learning_rate: Learning rate of Adam; falls linearly to 0 over the steps.
         on_step: Called after every step with its index and the newest entries of the curves.
-        binarize: Relaxed masks in, zeros and ones out: which pixels the infiller is shown.
 
     Attributes:
-        curves: "loss", "score", "area", each a list of (b,) tensors, one a step.
+        curves: "loss", "score", "area", each a list of (b,) tensors, one per step.
 
     Source: Chang et al. 2019, section 3 and appendix.
     """
@@ -87,7 +90,6 @@ class MaskOptimisation(pl.LightningModule):
         steps: int,
         learning_rate: float,
         on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
-        binarize: Callable[[Tensor], Tensor] = binarize,
     ) -> None:
         super().__init__()
         self.image = image
@@ -102,17 +104,23 @@ class MaskOptimisation(pl.LightningModule):
         self.steps = steps
         self.learning_rate = learning_rate
         self.on_step = on_step
-        self.binarize = binarize
         self.curves: dict[str, list[Tensor]] = {"loss": [], "score": [], "area": []}
 
     def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
-        """The summed loss of one step; also appends to the curves."""
+        """Return the loss of one step, summed over the images, and extend the curves."""
+        # Draw relaxed masks, and infill what their binary versions drop.
         keep = self.mask.sample(self.samples, self.mask_noise)
-        infill = self.infill(self.image, self.binarize(keep), self.infill_noise)
+        infill = self.infill(self.image, self.mask.binarize(keep), self.infill_noise)
+
+        # Score the mixed images, averaged over the samples of an image.
         rows = self.score(composite(self.image, keep, infill), self.target)
         score = rows.view(-1, self.samples).mean(1)
+
+        # Weigh the score against the size of the region.
         keep_prob = self.mask.keep_prob()
         loss = self.objective.loss(score, keep_prob, int(step))
+
+        # Extend the curves.
         newest = {
             "loss": loss.detach(),
             "score": score.detach(),
@@ -122,10 +130,12 @@ class MaskOptimisation(pl.LightningModule):
             self.curves[name].append(values)
         if self.on_step is not None:
             self.on_step(int(step), newest)
+
+        # A sum, so that the gradient of an image's mask does not depend on the other images.
         return loss.sum()
 
     def configure_optimizers(self) -> Any:
-        """Adam with a learning rate that falls linearly from its full value to 0."""
+        """Return Adam with a learning rate that falls linearly to 0."""
         optimizer = torch.optim.Adam(self.mask.parameters(), lr=self.learning_rate)
         decay = torch.optim.lr_scheduler.LinearLR(
             optimizer, start_factor=1.0, end_factor=0.0, total_iters=self.steps
@@ -136,7 +146,7 @@ class MaskOptimisation(pl.LightningModule):
         }
 
     def history(self) -> list[dict[str, Tensor]]:
-        """For each of the b images its curves, each (steps,) float32 on the CPU."""
+        """Return the curves of every image, (steps,) float32 tensors on the CPU."""
         stacked = {name: torch.stack(values).float().cpu() for name, values in self.curves.items()}
         images = self.image.shape[0]
         return [{name: curve[:, i] for name, curve in stacked.items()} for i in range(images)]

@@ -1,4 +1,4 @@
-"""MP: the smooth mask under which the class loses its probability."""
+"""MP: the smooth mask under which the probability of the class is lowest."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 from fido import scores
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.masks.concrete import binarize, composite
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_above, check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
 class Mp:
-    """Meaningful perturbation: minimises `p_c + l1 sum |1 - m| + l2 sum |grad m|^power` over m.
+    """Meaningful perturbation: minimise `p_c + l1 sum |1 - m| + l2 sum |grad m|^power` over m.
 
     m is a coarse keep-mask in [0, 1], upsampled by nearest neighbour; the image is shifted by a
     random pixel or two in every step. The map is `1 - m`, bilinear, threshold 0.5.
@@ -30,20 +30,20 @@ class Mp:
     and the gradient passes through the rounding as if it were not there.
 
     Args:
-        classifier: What is explained.
-        infiller: What stands in for dropped pixels; blur is the paper's.
-        grid: Cells of the mask a side.
+        classifier: The classifier to explain.
+        infiller: Fills dropped pixels; blur is the paper's.
+        grid: Cells of the mask per side.
         steps: Optimisation steps.
-        learning_rate: Adam's, constant.
+        learning_rate: Learning rate of Adam, constant.
         sparsity: Probability for each cell dropped (l1).
         total_variation: Probability for each unit of total variation of the cells (l2).
-        power: Of the differences of neighbouring cells.
+        power: Power of the differences of neighbouring cells.
         jitter: Number of shifts a direction, -jitter / 2 to jitter / 2 - 1 pixels; 0 is none.
         jitter_what: "image" shifts the image under a fixed mask; "composite" shifts the masked
             image.
         binary: Whether the mask is rounded; None means for infillers that look at it.
-        seed: Of the initial mask's, the shifts' and the infiller's random numbers.
-        progress: Told of every step; see `Progress`.
+        seed: Seed of the initial mask's, the shifts' and the infiller's random numbers.
+        progress: Called after every step; see `Progress`.
         rows_per_pass: Images optimised side by side; see `Batches`.
 
     Raises:
@@ -69,22 +69,12 @@ class Mp:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, number in (("grid", grid), ("steps", steps), ("power", power)):
-            if number < 1:
-                raise ValueError(f"explainer.{name} must be 1 or more, got {number}")
-        if learning_rate <= 0:
-            raise ValueError(f"explainer.learning_rate must be above 0, got {learning_rate}")
-        for name, value in (
-            ("sparsity", sparsity),
-            ("total_variation", total_variation),
-            ("jitter", jitter),
-        ):
-            if value < 0:
-                raise ValueError(f"explainer.{name} must be 0 or more, got {value}")
-        if jitter_what not in ("image", "composite"):
-            raise ValueError(
-                f"explainer.jitter_what must be image or composite, got {jitter_what!r}"
-            )
+        check_at_least(1, "explainer", grid=grid, steps=steps, power=power)
+        check_above(0, "explainer", learning_rate=learning_rate)
+        check_at_least(
+            0, "explainer", sparsity=sparsity, total_variation=total_variation, jitter=jitter
+        )
+        check_choice(("image", "composite"), "explainer", jitter_what=jitter_what)
         self.classifier = classifier
         self.infiller = infiller
         self.grid = grid
@@ -118,12 +108,19 @@ class Mp:
         optimizer = torch.optim.Adam([cells], self.learning_rate)
         curves: dict[str, list[Tensor]] = {}
         for step in range(self.steps):
+            # Shift the image and drop what the mask drops.
             shift = (noise.uniform(1, 2) * self.jitter).long()
             logits = self.classifier(self._perturbed(batch, cells, shift, infill_noise))
+
+            # Weigh the probability of the class against the size of the mask.
             p = scores.probability(logits, batch.target)
             loss = p + self.penalty(cells)
+
+            # Gradient step.
             (cells.grad,) = torch.autograd.grad(loss.sum(), cells)
             optimizer.step()
+
+            # Record the curves.
             newest = {
                 "loss": loss.detach(),
                 "score": scores.log_odds(logits.detach(), batch.target),
@@ -139,7 +136,7 @@ class Mp:
         return self._explanations(batch, cells.detach(), curves)
 
     def penalty(self, cells: Tensor) -> Tensor:
-        """(b, 1, g, g) -> (b,) what size and roughness of the mask cost."""
+        """(b,) penalties of masks (b, 1, g, g) for their size and total variation."""
         size = (1 - cells).abs().sum((1, 2, 3))
         down = cells.diff(dim=2).abs().pow(self.power).sum((1, 2, 3))
         right = cells.diff(dim=3).abs().pow(self.power).sum((1, 2, 3))

@@ -1,4 +1,4 @@
-"""MP2: the smallest set of cells, grown by gradient, whose removal leaves the class at chance."""
+"""MP2: drop cells by gradient until the class is at chance."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 
 from fido import scores
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.masks.concrete import composite
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
 class Mp2:
-    """Drops the cells of highest gradient norm, two a step, until `p_c <= 1 / classes`.
+    """Drop the cells of highest gradient norm, two a step, until `p_c <= 1 / classes`.
 
     The gradient is that of the log-odds, which orders cells as that of the probability does and
     does not vanish for confident classifiers.
@@ -34,17 +34,17 @@ class Mp2:
     "probability" says how near it came.
 
     Args:
-        classifier: What is explained.
-        infiller: What stands in for dropped pixels; blur is MP2, a generative infiller MP2-G.
-        grid: Cells of the mask a side.
-        cells_per_step: Cells dropped a step.
+        classifier: The classifier to explain.
+        infiller: Fills dropped pixels; blur is MP2, a generative infiller MP2-G.
+        grid: Cells of the mask per side.
+        cells_per_step: Cells dropped per step.
         gradient: "image_cell" is the norm of the gradient with respect to the perturbed image's
             pixels in a cell; "mask" is the absolute derivative with respect to the cell, which is
             near 0 everywhere for infillers that return kept pixels as they are.
         map: "order" as above, or "binary": 1 where dropped, threshold 0.5.
         max_steps: Limit of steps; None drops every cell if need be.
-        seed: Of the infiller's random numbers.
-        progress: Told of every step; see `Progress`.
+        seed: Seed of the infiller's random numbers.
+        progress: Called after every step; see `Progress`.
         rows_per_pass: Images side by side; see `Batches`.
 
     Raises:
@@ -66,17 +66,11 @@ class Mp2:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, number in (
-            ("grid", grid),
-            ("cells_per_step", cells_per_step),
-            ("max_steps", max_steps),
-        ):
-            if number is not None and number < 1:
-                raise ValueError(f"explainer.{name} must be 1 or more, got {number}")
-        if gradient not in ("image_cell", "mask"):
-            raise ValueError(f"explainer.gradient must be image_cell or mask, got {gradient!r}")
-        if map not in ("order", "binary"):
-            raise ValueError(f"explainer.map must be order or binary, got {map!r}")
+        check_at_least(
+            1, "explainer", grid=grid, cells_per_step=cells_per_step, max_steps=max_steps
+        )
+        check_choice(("image_cell", "mask"), "explainer", gradient=gradient)
+        check_choice(("order", "binary"), "explainer", map=map)
         self.classifier = classifier
         self.infiller = infiller
         self.grid = grid
@@ -101,22 +95,27 @@ class Mp2:
         fixed = self._fixed_infill(batch.image)
         active = list(range(len(samples)))
         for step in range(self.limit + 1):
-            score, probability, chance, norms = self._look(batch, growth, active, fixed, step)
+            # Classify the images as they are now; take the gradient with respect to every cell.
+            score, probability, chance, norms = self._gradients(batch, growth, active, fixed, step)
             for row, i in enumerate(active):
                 growth[i].note(float(score[row]), float(probability[row]), chance)
+
+            # An image whose class is at chance is done.
             left = [row for row, i in enumerate(active) if not growth[i].at_chance]
             if step == self.limit or not left:
                 break
+
+            # Drop the cells of largest gradient in the others.
             for row in left:
                 growth[active[row]].drop(norms[row], self.cells_per_step)
             active = [active[row] for row in left]
             if step + 1 < self.limit:
-                self._tell(batch, growth, step + 1)
-        self._tell(batch, growth, self.limit)
+                self._report(batch, growth, step + 1)
+        self._report(batch, growth, self.limit)
         return [self._explanation(batch, i, grown, fixed) for i, grown in enumerate(growth)]
 
     @torch.enable_grad()
-    def _look(
+    def _gradients(
         self,
         batch: SampleBatch,
         growth: Sequence[Growth],
@@ -138,8 +137,8 @@ class Mp2:
             mixed = mixed.detach().requires_grad_()
         logits = self.classifier(mixed)
         score = scores.log_odds(logits, target)
-        wanted = mixed if self.gradient == "image_cell" else cells
-        (slope,) = torch.autograd.grad(score.sum(), wanted)
+        inputs = mixed if self.gradient == "image_cell" else cells
+        (slope,) = torch.autograd.grad(score.sum(), inputs)
         norms = self._norms(slope) if self.gradient == "image_cell" else slope.abs()
         probability = scores.probability(logits.detach(), target)
         return score.detach(), probability, 1 / logits.shape[1], norms.flatten(1).cpu()
@@ -165,7 +164,7 @@ class Mp2:
             return None
         return ImageNoise(self.seed, ids, f"infill {step}", device)
 
-    def _tell(self, batch: SampleBatch, growth: Sequence[Growth], step: int) -> None:
+    def _report(self, batch: SampleBatch, growth: Sequence[Growth], step: int) -> None:
         if self.progress is not None:
             newest = torch.tensor([grown.curves["probability"][-1] for grown in growth])
             self.progress(batch.ids, step, self.limit, {"probability": newest})
@@ -175,7 +174,7 @@ class Mp2:
     ) -> Explanation:
         keep = F.interpolate(grown.keep.unsqueeze(0), batch.size, mode="nearest-exact")[0]
         order = F.interpolate(grown.order().unsqueeze(0), batch.size, mode="nearest-exact")[0]
-        looks = len(grown.curves["score"])
+        passes = len(grown.curves["score"])
         return Explanation(
             id=batch.ids[i],
             target=int(batch.target[i]),
@@ -184,21 +183,21 @@ class Mp2:
             keep_prob=keep,
             history={name: torch.tensor(curve) for name, curve in grown.curves.items()},
             cost={
-                "forward": looks,
-                "backward": looks,
-                "infill": looks if fixed is None else 1,
+                "forward": passes,
+                "backward": passes,
+                "infill": passes if fixed is None else 1,
             },
         )
 
 
 class Growth:
-    """The mask of one image as it grows.
+    """The mask of one image while cells are dropped from it.
 
     Attributes:
         keep: (1, grid, grid) of zeros and ones.
         dropped: Cells in the order in which they were dropped.
         at_chance: Whether the class has come down to chance.
-        curves: One value a look at the classifier.
+        curves: One value per pass through the classifier.
     """
 
     def __init__(self, grid: int) -> None:
@@ -209,7 +208,7 @@ class Growth:
         self.curves: dict[str, list[float]] = {name: [] for name in names}
 
     def note(self, score: float, probability: float, chance: float) -> None:
-        """Write down what the classifier says of the present mask."""
+        """Record the classifier's output for the present mask."""
         self.at_chance = probability <= chance
         area = len(self.dropped) / self.keep.numel()
         values = (score, probability, area, float(self.at_chance))

@@ -1,4 +1,4 @@
-"""Occlusion: a gray patch slides over the image, and pixels share what it costs."""
+"""Occlusion: the drop of the score under a gray patch that slides over the image."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Score, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 
 
 class Occlusion:
     """`score(x) - score(x with a gray patch)`, averaged over the patches that cover a pixel.
 
-    It takes no infiller: the patch has the classifier's mean colour. `SlidingPatch` is the method
+    It uses no infiller: the patch has the classifier's mean colour. `SlidingPatch` is the method
     that infills the patch; it differs from this one also in writing a patch's value at its centre.
     The map is signed; its threshold is half of its maximum.
 
     Args:
-        classifier: What is explained.
+        classifier: The classifier to explain.
         patch: Side of the patch in pixels; the last one of a row or column may be cut off.
         stride: Pixels from one patch to the next, at most `patch`.
-        score: What the patch is to lower; see `fido.explainers.attribution.scored`.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+        score: The score whose drop is measured; see `fido.explainers.attribution.scored`.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range or a choice does not exist.
@@ -47,8 +47,7 @@ class Occlusion:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        if patch < 1:
-            raise ValueError(f"explainer.patch must be 1 pixel or more, got {patch}")
+        check_at_least(1, "explainer", patch=patch)
         if not 1 <= stride <= patch:
             raise ValueError(f"explainer.stride must be 1 to patch = {patch} pixels, got {stride}")
         self.classifier = classifier
@@ -74,7 +73,7 @@ class Occlusion:
         )
 
         def occlude(start: int, stop: int) -> Tensor:
-            found: Tensor = CaptumOcclusion(_Counted(self, batch.ids, rows)).attribute(
+            attribution: Tensor = CaptumOcclusion(_Counted(self, batch.ids, rows)).attribute(
                 batch.image,
                 sliding_window_shapes=(3, self.patch, self.patch),
                 strides=(3, self.stride, self.stride),
@@ -82,7 +81,7 @@ class Occlusion:
                 additional_forward_args=batch.target,
                 perturbations_per_eval=stop - start,
             )
-            return found
+            return attribution
 
         # Captum cuts the patches into pieces itself; `batches` only finds a size that fits.
         attribution = next(iter(self.batches(self.batches.size, occlude)))
@@ -98,7 +97,7 @@ class Occlusion:
 
 
 class _Counted:
-    """The score, telling of the rows that went through."""
+    """The score function; reports progress after every call."""
 
     def __init__(self, explainer: Occlusion, ids: Sequence[str], total: int) -> None:
         self.explainer = explainer

@@ -1,4 +1,4 @@
-"""A masking network that was trained beforehand: one pass an image."""
+"""A masking network that was trained beforehand: one pass per image."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch.nn import functional
+import torch.nn.functional as F
 
 from fido import weights as shipped
 from fido.classifiers.base import Classifier
 from fido.classifiers.encoder import FeatureEncoder
-from fido.explainers.base import Progress
-from fido.explainers.sample_batch import collate
+from fido.explainers.base import Progress, collate
 from fido.networks.masking_unet import MaskingUNet
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 
 
 class MaskingNetworkExplainer:
-    """The mask that a `MaskingUNet` draws for the class, bilinearly upsampled; threshold 0.5.
+    """Return the mask that a `MaskingUNet` predicts for the class, upsampled; threshold 0.5.
 
-    It takes no infiller and asks the classifier nothing: the network was trained against its own
-    encoder, and for another classifier it says where that encoder sees the class.
+    It uses no infiller and not the classifier: the network was trained against its own encoder, so
+    that for another classifier the map still shows where the encoder sees the class.
 
     Args:
-        classifier: What is explained; it must know the encoder's classes, in their order.
+        classifier: The classifier to explain; it must have the encoder's classes, in their order.
         encoder: The frozen classifier that the network was trained on.
         network: The masking network that the weights belong to.
         weights: "realtime" for shipped weights, or the path of a `.safetensors` file, as
-            `train_masker.py` writes it.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+            `fido train model=masking_network` writes it.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         FileNotFoundError: If no weights are given, or the file is not there.
@@ -52,8 +51,9 @@ class MaskingNetworkExplainer:
         if weights is None:
             raise FileNotFoundError(
                 "explainer=realtime needs a trained masking network. Train one with "
-                "`python train_masker.py data=folder data.path=FOLDER` (docs/models/realtime.md) "
-                "and give explainer.weights=outputs/train_masker/ema.safetensors"
+                "`fido train model=masking_network data=folder data.path=FOLDER` "
+                "(docs/models/realtime.md) and give "
+                "explainer.weights=outputs/train/masking_network/ema.safetensors"
             )
         shipped.load(network, weights)
         device = classifier.device
@@ -84,7 +84,7 @@ class MaskingNetworkExplainer:
         encoded = self.encoder(batch.image)
         activation = self.encoder.activation(encoded.deep, batch.target)
         keep = self.network(encoded.features, encoded.deep, activation)
-        saliency = functional.interpolate(keep, batch.size, mode="bilinear", align_corners=False)
+        saliency = F.interpolate(keep, batch.size, mode="bilinear", align_corners=False)
         if self.progress is not None:
             self.progress(batch.ids, 1, 1, {"area": saliency.flatten(1).mean(1)})
         return [

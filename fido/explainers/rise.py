@@ -1,4 +1,4 @@
-"""RISE: the average of random masks, weighted by what the classifier says under each."""
+"""RISE: the average of random masks, weighted by the probability of the class under each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
@@ -27,14 +27,14 @@ class Rise:
     mask, so its threshold is the middle of its range.
 
     Args:
-        classifier: What is explained.
-        infiller: What stands in for dropped pixels; a soft mask mixes it in softly.
+        classifier: The classifier to explain.
+        infiller: Fills dropped pixels; a soft mask mixes it in softly.
         masks: Number N of masks.
-        grid: Cells a side.
+        grid: Cells per side.
         keep_prob: Probability p of keeping a cell, in (0, 1).
-        seed: Of the masks' and the infiller's random numbers.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+        seed: Seed of the masks' and the infiller's random numbers.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -53,9 +53,7 @@ class Rise:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, value in (("masks", masks), ("grid", grid)):
-            if value < 1:
-                raise ValueError(f"explainer.{name} must be 1 or more, got {value}")
+        check_at_least(1, "explainer", masks=masks, grid=grid)
         if not 0 < keep_prob < 1:
             raise ValueError(f"explainer.keep_prob must lie between 0 and 1, got {keep_prob}")
         self.classifier = classifier
@@ -102,7 +100,7 @@ class Rise:
 
 
 def upsampled(cells: Tensor, shift: Tensor, size: tuple[int, int]) -> Tensor:
-    """Coarse masks -> masks of the image's size.
+    """Upsample coarse masks to the size of the image, shifted at random.
 
     A grid of s cells is upsampled as if s + 1 cells covered the image's extent plus one cell, and
     cropped with a random offset below one cell.

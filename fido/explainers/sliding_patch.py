@@ -1,4 +1,4 @@
-"""Sliding patch: how much probability the class loses when a patch is infilled."""
+"""Sliding patch: the drop of the class probability when a patch is infilled."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import PerturbedImage
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least, check_choice
 
 
 class SlidingPatch:
@@ -25,16 +25,16 @@ class SlidingPatch:
     class is more probable without the patch. Its threshold is half of its maximum.
 
     Args:
-        classifier: What is explained.
-        infiller: What fills the patch.
+        classifier: The classifier to explain.
+        infiller: Fills the patch.
         patch: Side of the patch in pixels; patches lie inside the image.
         stride: Pixels from one patch to the next.
         alignment: Where a patch's value belongs: "centres" puts it at the patch's centre, bilinear
             between centres and constant outside of them; "stretch" stretches the grid of values
             over the whole image, as the authors' code does, off by up to patch / 2 pixels.
-        seed: Of the infiller's random numbers.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Images a pass; see `Batches`.
+        seed: Seed of the infiller's random numbers.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Images per pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range.
@@ -53,11 +53,8 @@ class SlidingPatch:
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
-        for name, value in (("patch", patch), ("stride", stride)):
-            if value < 1:
-                raise ValueError(f"explainer.{name} must be 1 pixel or more, got {value}")
-        if alignment not in ("centres", "stretch"):
-            raise ValueError(f"explainer.alignment must be centres or stretch, got {alignment!r}")
+        check_at_least(1, "explainer", patch=patch, stride=stride)
+        check_choice(("centres", "stretch"), "explainer", alignment=alignment)
         self.classifier = classifier
         self.infiller = infiller
         self.patch = patch
@@ -81,14 +78,14 @@ class SlidingPatch:
             rows = self._rows(perturbed, corners[start:stop], start)
             return self.classifier.probabilities(rows)[:, target]
 
-        found: list[Tensor] = []
+        probabilities: list[Tensor] = []
         for piece in self.batches(len(corners), probability):
-            found.append(piece)
+            probabilities.append(piece)
             if self.progress is not None:
-                done = sum(map(len, found))
+                done = sum(map(len, probabilities))
                 self.progress(batch.ids, done, len(corners), {"probability": piece.mean().view(1)})
         original = self.classifier.probabilities(batch.image)[0, target]
-        saliency = self._to_pixels(original - torch.cat(found), batch.size).cpu()
+        saliency = self._to_pixels(original - torch.cat(probabilities), batch.size).cpu()
         return Explanation(
             id=batch.ids[0],
             target=target,

@@ -10,30 +10,30 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.attribution import Channels, Score, check_channels, over_channels, scored
-from fido.explainers.base import Progress, half_of_maximum
-from fido.explainers.sample_batch import SampleBatch, collate
+from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
 class SmoothGrad:
     """`|1 / N sum_i d score / d pixel at image + noise i|`, the largest over the colours.
 
-    It takes no infiller. Gradients come from captum; the noise does not, because captum's
+    It uses no infiller. Gradients come from captum; the noise does not, because captum's
     `NoiseTunnel` draws from the global generator and a map would depend on what ran before.
 
     Args:
-        classifier: What is explained; gradients are with respect to its pixels in [0, 1].
+        classifier: The classifier to explain; gradients are with respect to its pixels in [0, 1].
         samples: Number N of noisy copies.
         noise: Standard deviation as a share of the image's range, maximum minus minimum. Noisy
             pixels may leave [0, 1], as in the paper.
-        score: What is differentiated; see `fido.explainers.attribution.scored`.
-        channels: How three colours become one value; see
+        score: The score to differentiate; see `fido.explainers.attribution.scored`.
+        channels: Reduction over the three colours; see
             `fido.explainers.attribution.over_channels`.
-        seed: Of the noise.
-        progress: Told of every batch; see `Progress`.
-        rows_per_pass: Noisy copies a pass; see `Batches`.
+        seed: Seed of the noise.
+        progress: Called after every batch; see `Progress`.
+        rows_per_pass: Noisy copies per pass; see `Batches`.
 
     Raises:
         ValueError: If a number is out of range or a choice does not exist.
@@ -53,10 +53,8 @@ class SmoothGrad:
         rows_per_pass: int | None = None,
     ) -> None:
         check_channels(channels)
-        if samples < 1:
-            raise ValueError(f"explainer.samples must be 1 or more, got {samples}")
-        if noise < 0:
-            raise ValueError(f"explainer.noise must be 0 or more, got {noise}")
+        check_at_least(1, "explainer", samples=samples)
+        check_at_least(0, "explainer", noise=noise)
         self.classifier = classifier
         self.samples = samples
         self.noise = noise
@@ -80,8 +78,8 @@ class SmoothGrad:
         def add(start: int, stop: int) -> tuple[int, Tensor]:
             rows = (image + noise[start:stop]).requires_grad_()
             target = batch.target.expand(stop - start)
-            found = gradients.attribute(rows, abs=False, additional_forward_args=target)
-            return stop, found.detach().sum(0)
+            gradient = gradients.attribute(rows, abs=False, additional_forward_args=target)
+            return stop, gradient.detach().sum(0)
 
         # In float64, so that pieces of any size add up to the same.
         total = torch.zeros(image.shape[1:], dtype=torch.float64)

@@ -1,1 +1,1 @@
-"""What stands in for a dropped pixel: one infiller a file, chosen by `conf/infiller/*.yaml`."""
+"""Infillers fill dropped pixels: one per file, chosen by `conf/infiller/*.yaml`."""

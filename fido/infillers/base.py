@@ -1,4 +1,4 @@
-"""What every infiller promises."""
+"""The base class of infillers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fido.runtime.noise import ImageNoise
 
 
 class Infiller(nn.Module, ABC):
-    """Proposes pixels for the places that a mask drops.
+    """Propose pixels for the places that a mask drops.
 
     An infiller never composes: `fido.masks.concrete.composite` mixes its proposal with the image,
     once. It carries no gradient, and what it proposes for a dropped pixel depends on kept pixels
@@ -25,7 +25,7 @@ class Infiller(nn.Module, ABC):
 
     @abstractmethod
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
-        """Proposals for all pixels of every mask.
+        """Return proposals for all pixels of every mask.
 
         Args:
             image: (b, 3, h, w) RGB in [0, 1].
@@ -39,7 +39,7 @@ class Infiller(nn.Module, ABC):
 
     @staticmethod
     def repeats(image: Tensor, keep: Tensor) -> int:
-        """The number s of masks an image.
+        """Return the number s of masks per image.
 
         Raises:
             ValueError: If the shapes do not fit together.
@@ -54,6 +54,6 @@ class Infiller(nn.Module, ABC):
 
 
 def per_mask(per_image: Tensor, repeats: int) -> Tensor:
-    """(b, c, h, w) -> (b * repeats, c, h, w), without a copy when there is one image."""
+    """Repeat (b, c, h, w) to (b * repeats, c, h, w), without a copy if there is one image."""
     b, *rest = per_image.shape
     return per_image.unsqueeze(1).expand(b, repeats, *rest).reshape(b * repeats, *rest)

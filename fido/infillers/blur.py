@@ -1,4 +1,4 @@
-"""The image itself, blurred."""
+"""Infill with the blurred image."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from torch import Tensor
 
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.filters import gaussian_blur
+from fido.runtime.checks import check_above
 from fido.runtime.noise import ImageNoise
 
 
 class BlurInfiller(Infiller):
-    """Fills with a Gaussian blur of the whole image, dropped pixels included.
+    """Fill with a Gaussian blur of the whole image, dropped pixels included.
 
-    It therefore leaks low frequencies of what was dropped: the one infiller that peeks.
+    It therefore leaks low frequencies of what was dropped; no other infiller does.
 
     Args:
         sigma: Standard deviation in pixels, > 0; the kernel reaches 4 sigma (as OpenCV chooses for
@@ -26,12 +27,11 @@ class BlurInfiller(Infiller):
 
     def __init__(self, sigma: float = 10.0) -> None:
         super().__init__()
-        if sigma <= 0:
-            raise ValueError(f"infiller.sigma must be above 0 pixels, got {sigma}")
+        check_above(0, "infiller", sigma=sigma)
         self.sigma = sigma
 
     @torch.no_grad()
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
-        """See `Infiller.infill`; computed once an image, whatever the number of masks."""
+        """See `Infiller.infill`; computed once per image, whatever the number of masks."""
         repeats = self.repeats(image, keep)
         return per_mask(gaussian_blur(image, self.sigma), repeats)

@@ -1,4 +1,4 @@
-"""An image from sharp to very blurred, mixed pixel by pixel."""
+"""Blur that varies from pixel to pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fido.infillers.filters import gaussian_kernel, separable_filter
 
 
 class BlurPyramid:
-    """Blurs each pixel the more, the less of it is kept.
+    """Blur every pixel the more, the less of it is kept.
 
     Level l of L has standard deviation `max_sigma (1 - l / (L - 1))`: the first is the most
     blurred, the last the image. A keep value k in [0, 1] is the fractional level `k (L - 1)`.
@@ -45,7 +45,7 @@ class BlurPyramid:
         self.levels = torch.stack([*blurred, image], 1)  # (b, levels, 3, h, w)
 
     def mix(self, keep: Tensor) -> Tensor:
-        """(b * s, 1, h, w) in [0, 1] -> (b * s, 3, h, w); row r belongs to image r // s."""
+        """Blur by keep values (b * s, 1, h, w) to (b * s, 3, h, w); row r is of image r // s."""
         b, count, channels, h, w = self.levels.shape
         s = keep.shape[0] // b
         place = keep * (count - 1)

@@ -1,4 +1,4 @@
-"""The shipped default: a light contextual-attention network."""
+"""Infill with the shipped contextual-attention network, the default."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.networks.contextual_attention import STRIDE, ContextualAttentionNet
+from fido.runtime.checks import check_choice
 from fido.runtime.noise import ImageNoise
 
 
 class ContextualAttentionInfiller(Infiller):
-    """Completes images with `ContextualAttentionNet`; kept pixels are returned as they are.
+    """Complete images with `ContextualAttentionNet`; kept pixels are returned as they are.
 
-    The network reads dropped pixels nowhere: `image * keep` is all that it gets.
+    The network gets `image * keep` and never sees dropped pixels.
 
     Args:
         weights: "ca" for the shipped weights, the path of a `.safetensors` file, or None for
@@ -45,8 +46,7 @@ class ContextualAttentionInfiller(Infiller):
         rows_per_pass: int | None = 32,
     ) -> None:
         super().__init__()
-        if precision not in ("float32", "bf16"):
-            raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
+        check_choice(("float32", "bf16"), "infiller", precision=precision)
         check_options(resolution, rows_per_pass, multiple=STRIDE)
         c4, c8, c16 = channels
         self.network = ContextualAttentionNet((c4, c8, c16))

@@ -1,4 +1,4 @@
-"""DeepFill v1 with its authors' released weights."""
+"""Infill with DeepFill v1 and its authors' released weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fido.weights.deepfill import load_state, where_to_get
 
 
 class DeepFillInfiller(Infiller):
-    """Fills with the refined image of the 2018 contextual-attention network.
+    """Fill with the refined image of the 2018 contextual-attention network.
 
     The package holds no weights for it; `docs/models/deepfill.md` tells how to get them. Unlike
     the 2018 wrapper nothing is rounded to 8 bits, and at another resolution than the image's only

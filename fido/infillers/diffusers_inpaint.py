@@ -1,4 +1,4 @@
-"""Any inpainting pipeline of the diffusers library."""
+"""Infill with an inpainting pipeline of the diffusers library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNSAFE = ("trust_remote_code", "custom_pipeline", "use_safetensors")
 
 
 class DiffusersInfiller(Infiller):
-    """Fills with a diffusion model: Stable Diffusion, SDXL, Kandinsky, FLUX, ... for inpainting.
+    """Fill with a diffusion model: Stable Diffusion, SDXL, Kandinsky, FLUX, ... for inpainting.
 
     Weights are read from safetensors files only, and no code of a repository is run. The pipeline
     sees kept pixels only, the rest is blanked to mid-grey. A prompt that names the object makes
@@ -124,7 +124,7 @@ class DiffusersInfiller(Infiller):
 def _load(weights: str | Path, loading: Mapping[str, Any]) -> Any:
     if importlib.util.find_spec("diffusers") is None:
         raise ImportError(
-            'the infiller diffusers needs the library diffusers: pip install -e ".[diffusers]"'
+            "the infiller diffusers needs the library diffusers: pip install 'fido-xai[diffusers]'"
         )
     # An import of seconds that nobody else should pay for.
     from diffusers import AutoPipelineForInpainting

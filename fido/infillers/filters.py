@@ -1,4 +1,4 @@
-"""Filters that are a product of a row and a column, applied one axis after the other."""
+"""Separable filters, applied one axis after the other."""
 
 from __future__ import annotations
 

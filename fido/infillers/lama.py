@@ -1,4 +1,4 @@
-"""LaMa, from a TorchScript file."""
+"""Infill with LaMa, from a TorchScript file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WHERE = (
 
 
 class LamaInfiller(Infiller):
-    """Fills with a TorchScript inpainting network `f(image, hole)`, such as big-lama.
+    """Fill with a TorchScript inpainting network `f(image, hole)`, such as big-lama.
 
     **Loading a TorchScript file executes code that the file contains.** It is the only format in
     which big-lama is passed around; `sha256` makes sure that it is the file one means before

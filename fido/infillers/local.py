@@ -1,4 +1,4 @@
-"""The mean of the kept pixels nearby."""
+"""Infill with the mean of the kept pixels nearby."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fido.runtime.noise import ImageNoise
 
 
 class LocalInfiller(Infiller):
-    """Fills with the mean of the kept pixels in a square window.
+    """Fill with the mean of the kept pixels in a square window.
 
     `box(keep * image) / box(keep)`; a pixel whose window holds no kept pixel gets `colour`.
 

@@ -1,4 +1,4 @@
-"""One constant colour."""
+"""Infill with one constant colour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fido.runtime.noise import ImageNoise
 
 
 class MeanInfiller(Infiller):
-    """Fills with a constant colour, by default the mean of the ImageNet training set ("gray").
+    """Fill with a constant colour, by default the mean of the ImageNet training set ("gray").
 
     Args:
         colour: Red, green, blue in [0, 1].

@@ -1,4 +1,4 @@
-"""Noise."""
+"""Infill with noise."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import ImageNoise
 
 
 class RandomInfiller(Infiller):
-    """Fills with Gaussian noise around a random colour, drawn anew for every mask.
+    """Fill with Gaussian noise around a random colour, drawn anew for every mask.
 
     `clip(colour + sigma * n, 0, 1)`, n standard normal for every pixel and channel.
 
     Args:
         sigma: Standard deviation of the noise.
-        colour: "random" draws one colour a mask, uniform in [0, 1]^3 (the authors' code); a number
-            is a fixed grey level (the paper's text names no colour).
+        colour: "random" draws one colour per mask, uniform in [0, 1]^3 (authors' code); a number is
+            a fixed grey level (the paper's text names no colour).
 
     Source: Chang et al. 2019, section 4.1 ("Random", sigma 0.2).
     """
@@ -26,8 +27,7 @@ class RandomInfiller(Infiller):
 
     def __init__(self, sigma: float = 0.2, colour: float | str = "random") -> None:
         super().__init__()
-        if sigma < 0:
-            raise ValueError(f"infiller.sigma must be 0 or more, got {sigma}")
+        check_at_least(0, "infiller", sigma=sigma)
         if isinstance(colour, str) and colour != "random":
             raise ValueError(f"infiller.colour must be 'random' or a number, got {colour!r}")
         self.sigma = sigma

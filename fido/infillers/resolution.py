@@ -1,4 +1,4 @@
-"""Run an infilling network at another size than the image's, reading kept pixels only."""
+"""Infill at another resolution than the image's, from kept pixels only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def infill_at_resolution(
     *,
     multiple: int = 8,
 ) -> Tensor:
-    """Call `fill` on an image and keep-mask of a size that its network takes, and go back.
+    """Call `fill` on an image and keep-mask of a size that its network takes, and resize back.
 
     With `resolution=None` the size stays, and sides that are no multiple of `multiple` are
     extended at the bottom and right by repeating the last row and column, mask included. With a
@@ -63,7 +63,7 @@ def infill_at_resolution(
 
 
 def check_options(resolution: int | None, rows_per_pass: int | None, *, multiple: int = 8) -> None:
-    """Complain about bad options of an infiller before its weights are loaded.
+    """Check options of an infiller before its weights are loaded.
 
     Raises:
         ValueError: If `resolution` is no positive multiple of `multiple`, or `rows_per_pass` < 1.

@@ -1,7 +1,8 @@
-"""The shipped variational autoencoder."""
+"""Infill with a variational autoencoder."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +13,12 @@ from fido import weights as shipped
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution, working_size
 from fido.networks.inpainting_vae import InpaintingVAE
+from fido.runtime.checks import check_at_least, check_choice
 from fido.runtime.noise import ImageNoise
 
 
 class VaeInfiller(Infiller):
-    """Fills with the predictive mean of an `InpaintingVAE`, also where pixels were kept.
+    """Fill with the predictive mean of an `InpaintingVAE`, also where pixels were kept.
 
     Args:
         network: The VAE that the weights belong to.
@@ -48,12 +50,9 @@ class VaeInfiller(Infiller):
     ) -> None:
         super().__init__()
         check_options(None, rows_per_pass)
-        if latent not in ("mean", "sample"):
-            raise ValueError(f"infiller.latent must be mean or sample, got {latent!r}")
-        if shrink < 1:
-            raise ValueError(f"infiller.shrink must be 1 or more, got {shrink}")
-        if precision not in ("float32", "bf16"):
-            raise ValueError(f"infiller.precision must be float32 or bf16, got {precision!r}")
+        check_choice(("mean", "sample"), "infiller", latent=latent)
+        check_at_least(1, "infiller", shrink=shrink)
+        check_choice(("float32", "bf16"), "infiller", precision=precision)
         if weights is not None:
             shipped.load(network, weights)
         self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
@@ -64,7 +63,7 @@ class VaeInfiller(Infiller):
         self.rows_per_pass = rows_per_pass
 
     def train(self, mode: bool = True) -> VaeInfiller:
-        """Stays in evaluation mode: the statistics of normalisation layers are frozen."""
+        """Stay in evaluation mode: the statistics of normalisation layers are frozen."""
         return super().train(False)
 
     @torch.no_grad()
@@ -78,25 +77,28 @@ class VaeInfiller(Infiller):
         rows = per_mask(image, repeats)
         size = (image.shape[-2], image.shape[-1])
         stride = self.network.stride
-        whole = max(1, round(min(size) / self.shrink / stride))
-        resolution = stride * whole if self.shrink > 1 else None
+        cells = max(1, round(min(size) / self.shrink / stride))
+        resolution = stride * cells if self.shrink > 1 else None
         if not self.needs_noise:
             return infill_at_resolution(
                 self._mean, rows, keep, resolution, self.rows_per_pass, multiple=stride
             )
         if noise is None:
             raise ValueError("VaeInfiller.infill with latent=sample needs the images' noise")
+        # One draw per row, and every pass gets the draws of its rows.
         shape = self.network.latent_shape(*working_size(size, resolution, multiple=stride))
-        draws = iter(torch.split(noise.normal(repeats, *shape), self.rows_per_pass or len(rows)))
-
-        def sample(image: Tensor, keep: Tensor) -> Tensor:
-            return self._mean(image, keep, next(draws))
-
-        return infill_at_resolution(
-            sample, rows, keep, resolution, self.rows_per_pass, multiple=stride
-        )
+        draws = noise.normal(repeats, *shape)
+        count = self.rows_per_pass or len(rows)
+        passes = zip(*(torch.split(x, count) for x in (rows, keep, draws)), strict=True)
+        fills = [
+            infill_at_resolution(
+                partial(self._mean, noise=draw), image, keep, resolution, multiple=stride
+            )
+            for image, keep, draw in passes
+        ]
+        return torch.cat(fills)
 
     def _mean(self, image: Tensor, keep: Tensor, noise: Tensor | None = None) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            told = self.network.complete(image, keep, noise)
-        return told.mean.float().clamp(0, 1)
+            completion = self.network.complete(image, keep, noise)
+        return completion.mean.float().clamp(0, 1)

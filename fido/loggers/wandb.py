@@ -1,73 +1,51 @@
-"""Where a run's curves and figures are logged beside our own files, which are the truth."""
+"""Weights & Biases, which nobody is asked to have: a view of runs beside our own files."""
 
 from __future__ import annotations
 
 import csv
+import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import wandb
-from torch import Tensor
+from pytorch_lightning.loggers import Logger, WandbLogger
 
-from fido.loggers.wandb_key import wandb_logged_in
+from fido.loggers.base import NullLogger, steps
 from fido.runs.observer import Result
 from fido.runs.shards import shard_name
 from fido.runs.store import Row, file_stem
-from fido.runtime.files import write_text
 
 
-class NullLogger:
-    """Logs nothing; the base of the others.
+def wandb_logged_in() -> bool:
+    """Whether W&B could log in without asking, at the server that it is set to."""
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)  # older versions
+
+
+def wandb_mode(mode: str) -> str:
+    """A mode in which W&B asks nobody for anything.
 
     Args:
-        folder: The run's folder.
-        settings: The run's whole configuration.
+        mode: "online", "offline", "disabled", or "auto": what WANDB_MODE says, else online where a
+            key is at hand (WANDB_API_KEY or netrc), else offline.
+
+    Raises:
+        ValueError: If the mode is none of these, or online without a key.
     """
-
-    def __init__(self, folder: str, settings: Mapping[str, Any]) -> None:
-        self.folder = Path(folder)
-        self.settings = settings
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        pass
-
-    def begin(self, done: int, to_do: int) -> None:
-        """See `Observer.begin`."""
-
-    def result(self, result: Result) -> None:
-        """See `Observer.result`."""
-
-    def skipped(self, row: Row) -> None:
-        """See `Observer.skipped`."""
-
-    def summary(self, summary: Mapping[str, Any]) -> None:
-        """The run's summary, after its last image."""
-
-    def measures(self, values: Mapping[str, float]) -> None:
-        """Numbers by which runs are compared, by names such as "mean/area"."""
-
-    def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:
-        """The table (a CSV file) and the figures by name of an evaluation."""
-
-
-class CsvRunLogger(NullLogger):
-    """`<folder>/curves/<id>.csv`: a line a step, a column a curve."""
-
-    def result(self, result: Result) -> None:
-        """See `Observer.result`."""
-        history = result.explanation.history
-        if not history:
-            return
-        lines = [",".join(("step", *history))]
-        for step, values in enumerate(_steps(history)):
-            lines.append(",".join((str(step), *map(repr, values.values()))))
-        stem = file_stem(result.explanation.key)
-        write_text(self.folder / "curves" / f"{stem}.csv", "\n".join(lines) + "\n")
+    chosen = mode
+    if mode == "auto":
+        chosen = os.environ.get("WANDB_MODE") or ("online" if wandb_logged_in() else "offline")
+    if chosen not in ("online", "offline", "disabled"):
+        raise ValueError(f"logger.mode must be auto, online, offline or disabled, got {chosen!r}")
+    if chosen == "online" and not wandb_logged_in():
+        raise ValueError(
+            "logger.mode=online, and no W&B key here: run `wandb login`, set WANDB_API_KEY, or "
+            "give logger.mode=offline, logger=csv or logger=none"
+        )
+    return chosen
 
 
 class WandbRunLogger(NullLogger):
@@ -80,8 +58,7 @@ class WandbRunLogger(NullLogger):
         folder: The run's folder; W&B's own files go into `<folder>/wandb`.
         settings: The run's whole configuration.
         project: W&B project.
-        mode: "online", "offline", "disabled", or "auto": what WANDB_MODE says, else online where a
-            key is at hand (WANDB_API_KEY or netrc), else offline.
+        mode: See `wandb_mode`.
         entity: W&B user or team; None is the key's own.
         group: Runs of one sweep share it; None is the folder's name for shards, else no group.
         name: Of the run; None is folder and shard for shards, else W&B chooses.
@@ -107,10 +84,7 @@ class WandbRunLogger(NullLogger):
         num_shards: int = 1,
     ) -> None:
         super().__init__(folder, settings)
-        if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if wandb_logged_in() else "offline")
-        if mode not in ("online", "offline", "disabled"):
-            raise ValueError(f"logger.mode must be auto, online, offline or disabled, got {mode!r}")
+        mode = wandb_mode(mode)
         self.max_images = max_images
         if num_shards != 1:
             group = group or self.folder.name
@@ -151,7 +125,7 @@ class WandbRunLogger(NullLogger):
             return
         self._images += 1
         history = result.explanation.history
-        for step, values in enumerate(_steps(history)):
+        for step, values in enumerate(steps(history)):
             named = {f"{name}/{result.sample.id}": value for name, value in values.items()}
             self._run.log({"step": step, **named})
         caption = f"{result.sample.id}: {result.row['target_name']}"
@@ -179,8 +153,14 @@ class WandbRunLogger(NullLogger):
         for name, figure in figures.items():
             self._run.log({f"figures/{name}": wandb.Image(str(figure))})
 
+    def lightning(self) -> WandbLogger:
+        """A W&B run of a training; `close` it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        mode = self._options["mode"]
+        return WandbLogger(save_dir=str(self.folder), offline=mode == "offline", **self._options)
 
-def _steps(history: Mapping[str, Tensor]) -> Iterator[dict[str, float]]:
-    """The values of all curves, step by step."""
-    for values in zip(*(curve.tolist() for curve in history.values()), strict=True):
-        yield dict(zip(history, values, strict=True))
+
+def close(logger: Logger) -> None:
+    """End a run of Weights & Biases, so that all of it is on disk or sent."""
+    if isinstance(logger, WandbLogger):
+        logger.experiment.finish()

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
+from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
 AXES = ("infiller", "objective", "sparsity")
 """Settings that are set against every measure; `explain.py` logs them as `axis/<name>`."""
@@ -72,6 +74,18 @@ def specification(workspace: ws.Workspace) -> dict[str, Any]:
     """What saving the workspace sends to W&B, as plain values."""
     plain: dict[str, Any] = workspace._spec  # the library has no public name for it
     return plain
+
+
+def save(workspace: ws.Workspace) -> str:
+    """Save the workspace to W&B; returns its address.
+
+    Raises:
+        ConnectionError: If W&B does not take it.
+    """
+    try:
+        return str(workspace.save().url)
+    except (wandb.Error, WandbApiFailedError) as error:
+        raise ConnectionError(f"W&B did not save the view: {error}") from error
 
 
 def _leaderboard(key: str, title: str) -> wr.BarPlot:

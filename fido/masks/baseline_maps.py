@@ -1,4 +1,4 @@
-"""Explanations that need no explainer: the rows that calibrate a set of images."""
+"""Reference maps, which need no explainer: the other rows of a table are compared with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REFERENCE_ROWS = (FULL, CENTER, TRUTH, RANDOM)
 
 
 def reference_explanations(row: str, sample: Sample, seed: int = 0) -> list[Explanation]:
-    """The maps of one row for one image; its score is their mean.
+    """Return the maps of one reference row for one image; its score is their mean.
 
     "Full" is 1 everywhere. "Center" is 1 in the box [33, 191)^2 of 224 pixels, scaled to the
     image: half of its area. "Ground-truth box" is one map a ground-truth box, none for images
@@ -23,7 +23,7 @@ def reference_explanations(row: str, sample: Sample, seed: int = 0) -> list[Expl
     Args:
         row: One of `REFERENCE_ROWS`.
         sample: The image.
-        seed: Of the random map; the numbers depend on it and on the image's id.
+        seed: Seed of the random map; the numbers depend on it and on the image's id.
 
     Raises:
         ValueError: If there is no such row.

@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fido.runtime.checks import check_above, check_choice
 from fido.runtime.noise import ImageNoise
 
 
 def composite(image: Tensor, keep: Tensor, infill: Tensor) -> Tensor:
-    """`keep * image + (1 - keep) * infill`: the one place where image and infill are mixed.
+    """Return `keep * image + (1 - keep) * infill`.
+
+    All mixing of images and infills goes through here.
 
     Args:
         image: (b, 3, h, w) in [0, 1].
@@ -32,7 +35,7 @@ def composite(image: Tensor, keep: Tensor, infill: Tensor) -> Tensor:
 
 
 def binarize(keep: Tensor) -> Tensor:
-    """Zeros and ones without gradient: a pixel is kept where its relaxed value exceeds one half."""
+    """Zeros and ones, without gradient: a pixel is kept where its value exceeds one half."""
     return (keep.detach() > 0.5).to(keep.dtype)
 
 
@@ -47,14 +50,14 @@ class ConcreteMask(nn.Module):
         images: Number b of images.
         size: (h, w) of the images in pixels.
         grid: (gh, gw) cells; one number means a square grid.
-        temperature: Of the relaxation, > 0; lower is nearer to zeros and ones.
-        initial_keep_prob: Where every cell starts, in (0, 1).
-        unit: "pixel" draws every pixel of the bilinearly upsampled probability map by itself;
-            "cell" draws one number a cell, so that holes are whole cells.
-        upsample: What is upsampled to pixels while optimising: "probability" or "logit".
-        final_map: What is upsampled to pixels for the final map: "probability" or "logit".
-        align_corners: Of the bilinear upsampling; True aligns the centres of corner cells with
-            corner pixels, as PyTorch 0.3 did when the paper was written.
+        temperature: Temperature of the relaxation, > 0; lower is nearer to zeros and ones.
+        initial_keep_prob: Initial value of every cell, in (0, 1).
+        unit: "pixel" samples every pixel of the upsampled map independently; "cell" samples every
+            cell, so that holes are whole cells.
+        upsample: Quantity that is upsampled to pixels while optimising: "probability" or "logit".
+        final_map: Quantity that is upsampled to pixels for the final map: "probability" or "logit".
+        align_corners: Option of the bilinear upsampling; True aligns the centres of corner cells
+            and corner pixels, as PyTorch 0.3 did when the paper was written.
 
     Raises:
         ValueError: If a number is out of range or the grid is finer than the image.
@@ -81,15 +84,13 @@ class ConcreteMask(nn.Module):
                 f"mask.grid must be between 1 and the image's {size[0]} x {size[1]} pixels, "
                 f"got {rows} x {columns}"
             )
-        if temperature <= 0:
-            raise ValueError(f"mask.temperature must be above 0, got {temperature}")
+        check_above(0, "mask", temperature=temperature)
         if not 0 < initial_keep_prob < 1:
             raise ValueError(
                 f"mask.initial_keep_prob must lie between 0 and 1, got {initial_keep_prob}"
             )
-        _choice("unit", unit, ("pixel", "cell"))
-        _choice("upsample", upsample, ("probability", "logit"))
-        _choice("final_map", final_map, ("probability", "logit"))
+        check_choice(("pixel", "cell"), "mask", unit=unit)
+        check_choice(("probability", "logit"), "mask", upsample=upsample, final_map=final_map)
         self.size = size
         self.temperature = temperature
         self.unit = unit
@@ -116,7 +117,7 @@ class ConcreteMask(nn.Module):
         """Relaxed masks in (0, 1) with gradient, float32 also under autocast.
 
         Args:
-            samples: Number s of masks an image.
+            samples: Number s of masks per image.
             noise: The images' random numbers.
 
         Returns:
@@ -127,6 +128,10 @@ class ConcreteMask(nn.Module):
                 cells = self._relax(-self.drop_logits, samples, noise)
                 return F.interpolate(cells, self.size, mode="nearest-exact")
             return self._relax(self._keep_logit(), samples, noise)
+
+    def binarize(self, keep: Tensor) -> Tensor:
+        """Zeros and ones, without gradient: a pixel is kept where its sample exceeds one half."""
+        return binarize(keep)
 
     def _keep_logit(self) -> Tensor:
         """(b, 1, h, w) logit of the keep probability of each pixel."""
@@ -148,9 +153,9 @@ class ConcreteMask(nn.Module):
 
 
 def cells_of(pixels: Tensor, grid: tuple[int, int], align_corners: bool = False) -> Tensor:
-    """(..., gh, gw) values of the cells whose bilinear upsampling is `pixels` (..., h, w).
+    """Invert bilinear upsampling: (..., h, w) pixels to (..., gh, gw) cells.
 
-    Averages over cells would not do: in them every cell has a share of its neighbours.
+    Averages over cells would mix every cell with its neighbours.
 
     Raises:
         ValueError: If the grid is finer than the image.
@@ -169,8 +174,3 @@ def cells_of(pixels: Tensor, grid: tuple[int, int], align_corners: bool = False)
     )
     cells: Tensor = rows.mT @ pixels.double() @ columns
     return cells.to(pixels.dtype)
-
-
-def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"mask.{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -1,4 +1,4 @@
-"""What a mask is asked for: the smallest region that keeps the class, or whose loss destroys it."""
+"""Objectives of mask optimisation: a class score against the size of a region."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from fido.runtime.checks import check_at_least
 
 
 def total_variation(prob: Tensor) -> Tensor:
@@ -20,11 +22,11 @@ def total_variation(prob: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Objective(ABC):
-    """A trade between the class score and the size of a region.
+    """A weighted sum of a class score and the size of a region.
 
     Args:
-        sparsity: Nats for each pixel of the region, >= 0.
-        total_variation: Nats for each unit of total variation of the keep probability, >= 0.
+        sparsity: Penalty per pixel of the region, in nats, >= 0.
+        total_variation: Penalty per unit of total variation of the keep probability, in nats, >= 0.
         warmup_steps: The two penalties grow linearly from 0 to full strength over these steps.
 
     Raises:
@@ -36,13 +38,16 @@ class Objective(ABC):
     warmup_steps: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("sparsity", "total_variation", "warmup_steps"):
-            value = getattr(self, name)
-            if value < 0:
-                raise ValueError(f"objective.{name} must be 0 or more, got {value}")
+        check_at_least(
+            0,
+            "objective",
+            sparsity=self.sparsity,
+            total_variation=self.total_variation,
+            warmup_steps=self.warmup_steps,
+        )
 
     def loss(self, score: Tensor, keep_prob: Tensor, step: int) -> Tensor:
-        """Loss of every image, to be minimised.
+        """Return the loss of every image, to be minimised.
 
         Args:
             score: (b,) class score in nats, averaged over an image's masks.
@@ -65,22 +70,22 @@ class Objective(ABC):
 
     @abstractmethod
     def class_term(self, score: Tensor) -> Tensor:
-        """(b,) the part of the loss that speaks of the class."""
+        """Return the (b,) class term of the loss."""
 
     @abstractmethod
     def saliency(self, keep_prob: Tensor) -> Tensor:
-        """The map of evidence that a keep probability stands for; its sum is the region's size."""
+        """Return the saliency of a keep probability; its sum is the size of the region."""
 
 
 class SSR(Objective):
     """Smallest sufficient region: keep the class with as few kept pixels as possible."""
 
     def class_term(self, score: Tensor) -> Tensor:
-        """The negative score: what is kept shall raise the class."""
+        """The negative score: the kept pixels shall raise the class."""
         return -score
 
     def saliency(self, keep_prob: Tensor) -> Tensor:
-        """Evidence is what is kept."""
+        """Return the probability of being kept."""
         return keep_prob
 
 
@@ -88,9 +93,9 @@ class SDR(Objective):
     """Smallest destroying region: lose the class with as few dropped pixels as possible."""
 
     def class_term(self, score: Tensor) -> Tensor:
-        """The score itself: what is left shall lower the class."""
+        """The score: the pixels that are left shall lower the class."""
         return score
 
     def saliency(self, keep_prob: Tensor) -> Tensor:
-        """Evidence is what is dropped."""
+        """Return the probability of being dropped."""
         return 1 - keep_prob

@@ -1,4 +1,4 @@
-"""One keep value a cell instead of a distribution: the mask of BBMP."""
+"""One keep value per cell instead of a distribution: the mask of BBMP."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class PointMask(nn.Module):
         images: Number b of images.
         size: (h, w) of the images in pixels.
         grid: (gh, gw) cells; one number means a square grid.
-        initial_keep: Where every cell starts, in [0, 1]; 1 keeps the whole image.
-        align_corners: Of the bilinear upsampling; see `ConcreteMask`.
+        initial_keep: Initial value of every cell, in [0, 1]; 1 keeps the whole image.
+        align_corners: Option of the bilinear upsampling; see `ConcreteMask`.
 
     Raises:
         ValueError: If a number is out of range or the grid is finer than the image.
@@ -37,11 +37,11 @@ class PointMask(nn.Module):
         rows, columns = (grid, grid) if isinstance(grid, int) else grid
         if not (1 <= rows <= size[0] and 1 <= columns <= size[1]):
             raise ValueError(
-                f"explainer.grid must be between 1 and the image's {size[0]} x {size[1]} pixels, "
+                f"mask.grid must be between 1 and the image's {size[0]} x {size[1]} pixels, "
                 f"got {rows} x {columns}"
             )
         if not 0 <= initial_keep <= 1:
-            raise ValueError(f"explainer.initial_keep must lie in [0, 1], got {initial_keep}")
+            raise ValueError(f"mask.initial_keep must lie in [0, 1], got {initial_keep}")
         self.size = size
         self.align_corners = align_corners
         self.keep = nn.Parameter(torch.full((images, 1, rows, columns), initial_keep))
@@ -55,6 +55,16 @@ class PointMask(nn.Module):
             self.keep.clamp_(0, 1)
         return self._to_pixels(self.keep).repeat_interleave(samples, 0)
 
+    def binarize(self, keep: Tensor) -> Tensor:
+        """Zeros and ones, without gradient: a pixel is kept while its value is 1.
+
+        After the first steps the infiller therefore sees little of the image.
+
+        Source: Chang et al. 2019, algorithm 1, as in the authors' code: 1[M >= 1].
+        """
+        # The tolerance is that of bilinear upsampling, which gives ones as 1 - 6e-8.
+        return (keep.detach() >= 1 - 1e-6).to(keep.dtype)
+
     def keep_prob(self) -> Tensor:
         """(b, 1, h, w) the mask as it was last sampled, with gradient."""
         return self._to_pixels(self.keep)
@@ -66,13 +76,3 @@ class PointMask(nn.Module):
 
     def _to_pixels(self, cells: Tensor) -> Tensor:
         return F.interpolate(cells, self.size, mode="bilinear", align_corners=self.align_corners)
-
-
-def binarize_full(keep: Tensor) -> Tensor:
-    """Zeros and ones without gradient: a pixel counts as kept only where nothing of it is dropped.
-
-    The tolerance is that of bilinear upsampling, which gives ones as 1 - 6e-8.
-
-    Source: Chang et al. 2019, algorithm 1, as in the authors' code: 1[M >= 1].
-    """
-    return (keep.detach() >= 1 - 1e-6).to(keep.dtype)

@@ -1,4 +1,4 @@
-"""From saliency maps to regions and boxes; one rule for maps that say nothing.
+"""From saliency maps to regions and boxes, with one rule for maps without evidence.
 
 Non-finite pixels carry no evidence: they count as the map's smallest finite value and never as
 part of a region above a threshold. A region without pixels names no part of the image: its box is

@@ -1,4 +1,4 @@
-"""Smooth masks from coarse cells: every cell is a disc, and discs join by a soft maximum."""
+"""Smooth masks from coarse cells: the soft maximum of one disc per cell."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fido.runtime.checks import check_above, check_at_least
+
 SHARPNESS = 20.0
-"""Of the soft maximum (appendix of the paper; infinite would be the maximum itself)."""
+"""Sharpness of the soft maximum (paper, appendix); infinity is the maximum."""
 
 
 class SmoothMask:
-    """Upsamples cells so that a mask's edges are never steeper than a disc's.
+    """Upsample cells so that a mask's edges are never steeper than a disc's.
 
     The value at a pixel is `sum_k a_k softmax_k(20 a_k)` with `a_k = w_k m_k`: cell values m_k,
     weighted by distance as `w = exp(-2 max(0, distance / sigma - 1/2)^2)`. Cells outside of the
@@ -22,8 +24,8 @@ class SmoothMask:
 
     Args:
         size: (h, w) of the image in pixels.
-        step: Side of a cell in pixels.
-        sigma: Reach of a cell in pixels.
+        cell_size: Side of a cell in pixels.
+        sigma: Radius of a cell in pixels.
         margin: Pixels around the image for which the mask is computed too.
 
     Attributes:
@@ -36,23 +38,21 @@ class SmoothMask:
     """
 
     def __init__(
-        self, size: tuple[int, int], step: int = 7, sigma: float = 21.0, margin: int = 18
+        self, size: tuple[int, int], cell_size: int = 7, sigma: float = 21.0, margin: int = 18
     ) -> None:
-        if not 1 <= step <= min(size):
+        if not 1 <= cell_size <= min(size):
             raise ValueError(
-                f"explainer.step must be 1 to the image's {min(size)} pixels, got {step}"
+                f"explainer.cell_size must be 1 to the image's {min(size)} pixels, got {cell_size}"
             )
-        if sigma <= 0:
-            raise ValueError(f"explainer.sigma must be above 0 pixels, got {sigma}")
-        if margin < 0:
-            raise ValueError(f"explainer.margin must be 0 pixels or more, got {margin}")
+        check_above(0, "explainer", sigma=sigma)
+        check_at_least(0, "explainer", margin=margin)
         self.size = size
-        self.step = step
+        self.cell_size = cell_size
         self.margin = margin
-        self.grid = (math.ceil(size[0] / step), math.ceil(size[1] / step))
-        self.reach = 1 + math.ceil(sigma / step)  # cells; further ones are left out
-        self.outer = math.ceil(margin / step)  # cells around the grid that the margin covers
-        self._weight = _weights(step, sigma, self.reach)
+        self.grid = (math.ceil(size[0] / cell_size), math.ceil(size[1] / cell_size))
+        self.reach = 1 + math.ceil(sigma / cell_size)  # cells; further ones are left out
+        self.outer = math.ceil(margin / cell_size)  # cells around the grid that the margin covers
+        self._weight = _weights(cell_size, sigma, self.reach)
 
     def with_margin(self, cells: Tensor) -> Tensor:
         """(n, 1, rows, columns) in [0, 1] -> (n, 1, h + 2 margin, w + 2 margin) in [0, 1]."""
@@ -60,8 +60,8 @@ class SmoothMask:
         padded = F.pad(cells, [self.outer + self.reach] * 4)
         near = F.unfold(padded, 2 * self.reach + 1)
         mixed: Tensor = _SoftMaximum.apply(near, self._weight.to(cells))
-        full = F.pixel_shuffle(mixed.view(len(cells), -1, rows, columns), self.step)
-        first = self.outer * self.step - self.margin
+        full = F.pixel_shuffle(mixed.view(len(cells), -1, rows, columns), self.cell_size)
+        first = self.outer * self.cell_size - self.margin
         h, w = (side + 2 * self.margin for side in self.size)
         return full[..., first : first + h, first : first + w]
 
@@ -71,14 +71,14 @@ class SmoothMask:
         return full[..., self.margin : self.margin + h, self.margin : self.margin + w]
 
 
-def _weights(step: int, sigma: float, reach: int) -> Tensor:
+def _weights(cell_size: int, sigma: float, reach: int) -> Tensor:
     """(neighbouring cells, pixels of a cell) weight by the distance of pixel and cell centre."""
-    pixel = torch.arange(step) - (step - 1) / 2
-    centre = torch.arange(-reach, reach + 1) * step
+    pixel = torch.arange(cell_size) - (cell_size - 1) / 2
+    centre = torch.arange(-reach, reach + 1) * cell_size
     along = (pixel.unsqueeze(0) - centre.unsqueeze(1)).square()  # (cells, pixels) of one axis
     distance = (along[:, None, :, None] + along[None, :, None, :]).sqrt()
     weight = torch.exp(-2 * (distance / sigma - 0.5).clamp(min=0).square())
-    return weight.view((2 * reach + 1) ** 2, step**2)
+    return weight.view((2 * reach + 1) ** 2, cell_size**2)
 
 
 class _SoftMaximum(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""An image cut into segments of similar colour."""
+"""Segments of similar colour."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def superpixels(
 
     Args:
         image: (3, h, w) RGB in [0, 1].
-        segments: How many are wanted; SLIC gives about as many.
+        segments: Number of segments to ask for; SLIC returns about as many.
         compactness: Weight of nearness in space against nearness in colour.
-        sigma: Of the Gaussian smoothing before, in pixels.
+        sigma: Standard deviation of the smoothing before, in pixels.
 
     Returns:
-        (h, w) int64 segment numbers 0, 1, ..., none left out.
+        (h, w) int64 segment numbers 0, 1, ... without gaps.
 
     Raises:
         ValueError: If `segments` is below 1.
@@ -30,7 +30,7 @@ def superpixels(
     if segments < 1:
         raise ValueError(f"segments must be 1 or more, got {segments}")
     pixels = image.detach().cpu().permute(1, 2, 0).double().numpy()
-    found = slic(pixels, n_segments=segments, compactness=compactness, sigma=sigma, start_label=0)
+    labels = slic(pixels, n_segments=segments, compactness=compactness, sigma=sigma, start_label=0)
     # SLIC can leave numbers out; a segment that does not exist would be a dead regressor.
-    _, numbers = np.unique(found, return_inverse=True)
-    return torch.from_numpy(numbers.reshape(found.shape).astype(np.int64))
+    _, numbers = np.unique(labels, return_inverse=True)
+    return torch.from_numpy(numbers.reshape(labels.shape).astype(np.int64))

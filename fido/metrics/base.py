@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-Subject = Literal["explanation", "infiller", "maps", "pair"]
+from fido.metrics.score_set import Array, ImageScore, ScoreSet
+from fido.metrics.subjects import Subject
 
 ID_BYTES = 255  # the longest file name of common file systems
 
 
 @dataclass(frozen=True)
 class Column:
-    """One number an image.
+    """One number an image, or of a set of images.
 
     Attributes:
         name: As in `scores.csv`.
@@ -69,141 +70,130 @@ class Series:
     y_title: str
 
 
-@dataclass(frozen=True, eq=False)
-class ImageScore:
-    """What a metric measured on one image.
+class ImageMetric(Metric, ABC):
+    """A metric of single images: a pure `score` an image, and functions of a set of scores.
+
+    `score` measures one image. What can only be said of a set of images (a threshold chosen on
+    held-out ones, a distance of distributions) is made of their scores: `finalize` gives the final
+    numbers of every image, `set_values` those of the set. An evaluation calls these three.
+
+    It is a `torchmetrics.Metric`, too: `update` takes what `score` takes, `compute` gives the mean
+    of every column and the numbers of the set.
 
     Attributes:
-        values: The metric's `recorded` numbers by name; NaN where the number is not defined
-            for this image (no boxes, say).
-        curve: (m,) numbers, for metrics with a curve.
-    """
-
-    values: Mapping[str, float]
-    curve: Tensor | None = None
-
-
-class ImageMetric(Metric, ABC):
-    """A torchmetrics metric that also keeps what it measured on every image.
-
-    `score` measures one image and is pure; `update` adds its result to the state; `per_image`
-    gives the final numbers image by image; `compute` their means. What can only be said of a set
-    of images (a threshold chosen on held-out ones) happens in `finalize`, on the recorded numbers.
-
-    The kinds of subject, which say what `score` and `update` take:
-        "explanation": `(sample, explanation)`; rows of the table are methods.
-        "infiller": `(sample, infiller or None)`; rows are infillers, None is the image as it is.
-        "maps": `(image_id, maps)`, two or more maps (1, h, w) of one image; rows are groups of
-            runs.
-        "pair": `(image_id, reference, map)`; rows are the runs of a group but its first, which is
-            the reference.
+        subject: What `score` takes, and which rows a table has.
+        revision: Raised when `score` changes what it gives for the same settings: older scores on
+            disk are void.
+        recorded: Names of the numbers that `score` gives.
+        recorded_features: Names of the feature vectors that `score` gives.
+        columns: The final numbers of an image.
+        set_columns: Numbers of a set of images; `set_values` may leave some out.
+        curve: What the curve is, for metrics with one.
+        series: Columns that are drawn as one line.
     """
 
     full_state_update = False
     is_differentiable = False
 
     subject: ClassVar[Subject]
-    reference_rows: ClassVar[tuple[str, ...]] = ()
-    """Rows without an explainer in the metric's table; see `fido.masks.baseline_maps`."""
-
     revision: ClassVar[int] = 0
-    """Raised when `score` changes what it gives for the same settings: older scores are void."""
-
-    shows_input: ClassVar[bool] = True
-    """Whether a metric of infillers has a row for the image as it is."""
-
     recorded: tuple[str, ...]
-    """Names of the numbers that `score` gives."""
+    recorded_features: tuple[str, ...] = ()
     columns: tuple[Column, ...]
-    """The final numbers."""
+    set_columns: tuple[Column, ...] = ()
     curve: Curve | None = None
     series: Series | None = None
 
     ids: list[Tensor]
     values: list[Tensor]
     curves: list[Tensor]
+    features: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("ids", "values", "curves"):
+        for name in ("ids", "values", "curves", "features"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     @abstractmethod
     def score(self, *args: Any, **kwargs: Any) -> ImageScore:
-        """Measure one image; the same subject always gives the same score."""
+        """Measure one image; the same arguments always give the same score."""
+
+    def finalize(self, scores: ScoreSet) -> dict[str, Array]:
+        """From what was recorded on n images to the final numbers, (n,) a column."""
+        return {column.name: scores.value(column.name) for column in self.columns}
+
+    def set_values(self, scores: ScoreSet) -> dict[str, float]:
+        """Numbers that belong to the set and not to an image, by name of a set column.
+
+        They have no intervals: a resampled set holds images twice, and distances between sets
+        (Fréchet distance) are biased by that.
+        """
+        return {}
+
+    def summary_curve(self, scores: ScoreSet) -> Array | None:
+        """(m,) the curve to draw for a set of images: the mean of those that are defined."""
+        curves = scores.defined_curves()
+        return curves.mean(0) if len(curves) else None
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Measure one image and keep the result; takes what `score` takes."""
         first = args[0] if args else next(iter(kwargs.values()))
         image_id = first if isinstance(first, str) else first.id
         score = self.score(*args, **kwargs)
+        numbers = [[score.values.get(name, math.nan) for name in self.recorded]]
         self.ids.append(_encode(image_id))
-        numbers = [[score.values[name] for name in self.recorded]]
         self.values.append(torch.tensor(numbers, dtype=torch.float64))
         if score.curve is not None:
             self.curves.append(score.curve.double().cpu().unsqueeze(0))
+        if score.features:
+            vectors = [score.features[name] for name in self.recorded_features]
+            self.features.append(torch.stack(vectors).float().cpu().unsqueeze(0))
 
-    def records(self) -> dict[str, ImageScore]:
-        """What was measured, by image id, sorted by id."""
+    def scores(self) -> ScoreSet:
+        """What was measured, sorted by image id."""
         if not len(self.ids):
-            return {}
-        ids, values = _rows(self.ids), _rows(self.values)
-        curves = _rows(self.curves) if len(self.curves) else None
-        scores = {}
-        for i, row in enumerate(values.tolist()):
-            curve = curves[i] if curves is not None else None
-            scores[_decode(ids[i])] = ImageScore(dict(zip(self.recorded, row, strict=True)), curve)
-        return dict(sorted(scores.items()))
-
-    def per_image(self) -> dict[str, dict[str, float]]:
-        """The final numbers by image id and column; NaN where undefined."""
-        return self.finalize(self.records())
+            return ScoreSet([], {})
+        ids = [_decode(row) for row in _rows(self.ids)]
+        order = sorted(range(len(ids)), key=lambda i: ids[i])
+        values = _rows(self.values)[order].numpy()
+        vectors = _rows(self.features)[order].numpy() if len(self.features) else None
+        return ScoreSet(
+            [ids[i] for i in order],
+            {name: values[:, k] for k, name in enumerate(self.recorded)},
+            _rows(self.curves)[order].numpy() if len(self.curves) else None,
+            {
+                name: vectors[:, k]
+                for k, name in enumerate(self.recorded_features)
+                if vectors is not None
+            },
+        )
 
     def compute(self) -> dict[str, Tensor]:
-        """Mean of every column over the images for which it is defined; NaN over none."""
-        rows = self.per_image().values()
-        return {
-            column.name: torch.tensor(mean_defined(row[column.name] for row in rows))
-            for column in self.columns
-        }
-
-    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
-        """From what was recorded on a set of images to the final numbers of each."""
-        names = [column.name for column in self.columns]
-        return {
-            image_id: {name: records[image_id].values[name] for name in names}
-            for image_id in sorted(records)
-        }
-
-    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
-        """Numbers that belong to the set and not to an image (a chosen threshold, say)."""
-        return {}
-
-    def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
-        """(m,) the curve to draw for a set of images: the mean of those that are defined."""
-        curves = [score.curve for score in records.values() if score.curve is not None]
-        defined = [curve.double() for curve in curves if not bool(curve.isnan().any())]
-        return torch.stack(defined).mean(0) if defined else None
+        """Mean of every column over the images for which it is defined, and numbers of the set."""
+        scores = self.scores()
+        means = {name: mean_defined(values) for name, values in self.finalize(scores).items()}
+        return {name: torch.tensor(v) for name, v in {**means, **self.set_values(scores)}.items()}
 
 
 def mean_defined(values: Any) -> float:
     """Mean of the numbers that are not NaN, whatever their order; NaN of none."""
-    defined = [value for value in values if not math.isnan(value)]
+    defined = [float(value) for value in values if not math.isnan(value)]
     return math.fsum(defined) / len(defined) if defined else math.nan
 
 
 def _rows(state: Any) -> Tensor:
     """A torchmetrics "cat" state as one tensor: a list before, a tensor after synchronising."""
-    return state if isinstance(state, Tensor) else torch.cat(list(state))
+    rows = state if isinstance(state, Tensor) else torch.cat(list(state))
+    return rows.cpu()
 
 
 def _encode(image_id: str) -> Tensor:
     """(1, ID_BYTES) bytes of an id: torchmetrics synchronises tensors only."""
-    raw = image_id.encode()
+    raw = image_id.encode(errors="surrogateescape")
     if len(raw) > ID_BYTES:
         raise ValueError(f"an image id may have {ID_BYTES} bytes, got {len(raw)}: {image_id!r}")
     return torch.tensor([list(raw.ljust(ID_BYTES, b"\0"))], dtype=torch.uint8)
 
 
 def _decode(row: Tensor) -> str:
-    return bytes(row.tolist()).rstrip(b"\0").decode()
+    return bytes(row.tolist()).rstrip(b"\0").decode(errors="surrogateescape")

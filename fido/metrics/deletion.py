@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.baseline_maps import RANDOM
-from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.base import Column, Curve, ImageMetric
 from fido.metrics.functional.ranking import (
     area_under,
     keep_least,
@@ -19,6 +19,8 @@ from fido.metrics.functional.ranking import (
     step_counts,
     tied_share,
 )
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.scores import probability
@@ -74,8 +76,7 @@ class Deletion(ImageMetric):
 
     higher_is_better = False
     revision = 1  # ties of pixels that are not finite
-    subject = "explanation"
-    reference_rows = (RANDOM,)
+    subject = Explanations((RANDOM,))
     recorded = ("auc", "tied")
     columns = (
         Column("auc", "deletion AUC", "lower", digits=4),

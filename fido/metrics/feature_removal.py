@@ -13,10 +13,12 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
-from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.infillers.perturbed_image import EditedImage
+from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.image_similarity import ms_ssim
 from fido.metrics.functional.object_region import ObjectRegion
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import Infillers
 from fido.records import Sample
 
 
@@ -63,7 +65,7 @@ class FeatureRemoval(ImageMetric):
 
     higher_is_better = False
     revision = 1  # images are resized for the classifier
-    subject = "infiller"
+    subject = Infillers()
 
     def __init__(
         self,

@@ -9,9 +9,11 @@ import torch
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.distributions import MaskDistribution, draw_masks
-from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.base import Column, ImageMetric
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import Infillers
 from fido.records import Sample
 from fido.runtime.batching import Batches
 from fido.scores import probability
@@ -39,7 +41,7 @@ class InfillProbability(ImageMetric):
 
     higher_is_better = True
     revision = 1  # masks of a store were laid over other pixels
-    subject = "infiller"
+    subject = Infillers()
 
     def __init__(
         self,

@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.features import DeepFeatures
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.distributions import MaskDistribution, draw_masks
-from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.feature_distance import (
-    DeepFeatures,
     feature_distance,
     frechet_distance,
 )
 from fido.metrics.functional.image_similarity import hole_l1, psnr, ssim_and_ms_ssim
+from fido.metrics.score_set import ImageScore, ScoreSet
+from fido.metrics.subjects import Infillers
 from fido.records import Sample
+
+PHOTO = ""
+"""Name of the photo's features beside those of its infilled images, which are named by law."""
 
 DECIMALS = 4
 """Of the pooled features that are kept for the distance of sets; they are of order 1."""
@@ -47,9 +53,8 @@ class InfillQuality(ImageMetric):
     """
 
     higher_is_better = False
-    revision = 1  # masks of a store were laid over other pixels
-    subject = "infiller"
-    shows_input = False
+    revision = 2  # features have a place of their own beside the numbers
+    subject = Infillers(shows_input=False)
 
     def __init__(
         self,
@@ -62,64 +67,60 @@ class InfillQuality(ImageMetric):
         if not laws:
             raise ValueError("infill_quality.laws must name one law of masks or more")
         self.classifier = classifier
-        self.features = DeepFeatures(classifier, layers)
+        self.deep_features = DeepFeatures(classifier, layers)
         self.laws = dict(laws)
         self.seed = seed
         self.columns = tuple(column for law in laws for column in _columns(law))
         self.recorded = tuple(column.name for column in self.columns)
+        self.recorded_features = (PHOTO, *laws)
+        self.set_columns = tuple(column for law in laws for column in _set_columns(law))
 
     @torch.no_grad()
     def score(self, sample: Sample, infiller: Infiller | None) -> ImageScore:
-        """See `ImageMetric.score`; the curve holds pooled features: the photo's, then each law's.
-
-        One law after the other has `channels` numbers, NaN for laws without a mask.
-        """
+        """See `ImageMetric.score`; the features are those of the photo and of each law's image."""
         masks = draw_masks(self.laws, sample, seed=self.seed)
         masks = {law: keep for law, keep in masks.items() if not bool(keep.all())}
         edit = EditedImage(self.classifier, infiller, sample, "holes", self.seed)
-        original = self.features(edit.image)
+        original = self.deep_features(edit.image)
         values = dict.fromkeys(self.recorded, math.nan)
-        pooled = {"": _pool(original[-1])[0]}
+        pooled = {PHOTO: _pool(original[-1])[0]}
         if masks:
             # A law at a time: what an infiller draws must not depend on the other laws.
             filled = torch.cat([edit.images(keep) for keep in masks.values()])
             keeps = torch.cat(list(masks.values())).to(filled.device)
-            found = self.features(filled)
+            features = self.deep_features(filled)
             similar, multi_scale = ssim_and_ms_ssim(edit.image, filled)
             measured = {
                 "l1": hole_l1(edit.image, filled, keeps),
                 "psnr": psnr(edit.image, filled),
                 "ssim": similar,
                 "ms_ssim": multi_scale,
-                "feature": feature_distance(original, found),
+                "feature": feature_distance(original, features),
                 "dropped": (~keeps).double().mean((1, 2, 3)),
             }
             for row, law in enumerate(masks):
-                values |= {f"{law}_{name}": float(each[row]) for name, each in measured.items()}
-            pooled |= dict(zip(masks, _pool(found[-1]), strict=True))
-        nothing = torch.full_like(pooled[""], math.nan)
-        kept = [pooled.get(law, nothing) for law in ("", *self.laws)]
-        return ImageScore(values, torch.cat(kept))
+                values |= {
+                    f"{law}_{name}": float(numbers[row]) for name, numbers in measured.items()
+                }
+            pooled |= dict(zip(masks, _pool(features[-1]), strict=True))
+        nothing = torch.full_like(pooled[PHOTO], math.nan)
+        pooled = {name: pooled.get(name, nothing) for name in self.recorded_features}
+        return ImageScore(values, features=pooled)
 
-    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, scores: ScoreSet) -> dict[str, float]:
         """Fréchet distance and number of images by law; none for laws with fewer than two."""
-        curves = [records[i].curve for i in sorted(records)]
-        features = [curve for curve in curves if curve is not None]
-        if not features:
-            return {}
-        # (laws + 1, images, channels)
-        sets = torch.stack(features).view(len(features), len(self.laws) + 1, -1).transpose(0, 1)
+        photos = scores.features.get(PHOTO)
         set_values: dict[str, float] = {}
-        for law, one in zip(self.laws, sets[1:], strict=True):
-            there = ~one.isnan().any(1)
+        for law in self.laws:
+            infilled = scores.features.get(law)
+            if photos is None or infilled is None:
+                continue
+            there = ~np.isnan(infilled).any(1)
             if int(there.sum()) > 1:
-                set_values[f"{law}/frechet"] = frechet_distance(sets[0][there], one[there])
+                a, b = (torch.from_numpy(x[there]) for x in (photos, infilled))
+                set_values[f"{law}/frechet"] = frechet_distance(a, b)
                 set_values[f"{law}/n"] = float(there.sum())
         return set_values
-
-    def summary_curve(self, records: Mapping[str, ImageScore]) -> None:
-        """Nothing to draw: the curve holds features."""
-        return
 
 
 def _columns(law: str) -> list[Column]:
@@ -130,6 +131,13 @@ def _columns(law: str) -> list[Column]:
         Column(f"{law}_ms_ssim", "MS-SSIM", "higher", group=law),
         Column(f"{law}_feature", "feature distance", "lower", digits=4, group=law),
         Column(f"{law}_dropped", "dropped pixels (%)", percent=True, digits=1, group=law),
+    ]
+
+
+def _set_columns(law: str) -> list[Column]:
+    return [
+        Column(f"{law}/frechet", "Fréchet distance of the sets", "lower", digits=4, group=law),
+        Column(f"{law}/n", "images", digits=0, group=law),
     ]
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+import numpy as np
 import torch
-from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.superpixels import superpixels
-from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.base import Column, Curve, ImageMetric
+from fido.metrics.score_set import Array, ImageScore, ScoreSet
+from fido.metrics.subjects import Infillers
 from fido.records import Sample
 from fido.runtime.batching import Batches
 from fido.runtime.noise import ImageNoise
@@ -38,12 +38,15 @@ class LabelHistogram(ImageMetric):
     """
 
     higher_is_better = True
-    subject = "infiller"
-    shows_input = False
+    subject = Infillers(shows_input=False)
     recorded = ("same", "distinct")
     columns = (
         Column("same", "samples with the image's label (%)", "higher", percent=True, digits=1),
         Column("distinct", "different labels", None, digits=1),
+    )
+
+    set_columns = (
+        Column("top3", "samples with one of the three first labels (%)", percent=True, digits=1),
     )
 
     def __init__(
@@ -85,15 +88,16 @@ class LabelHistogram(ImageMetric):
             counts.double(),
         )
 
-    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, scores: ScoreSet) -> dict[str, float]:
         """Share of all samples that have one of the three most frequent labels."""
-        curve = self.summary_curve(records)
+        curve = self.summary_curve(scores)
         return {} if curve is None else {"top3": float(curve[:3].sum())}
 
-    def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
+    def summary_curve(self, scores: ScoreSet) -> Array | None:
         """(shown,) shares of the most frequent labels among the samples of all images."""
-        counts = [record.curve for record in records.values() if record.curve is not None]
-        if not counts:
+        counts = scores.defined_curves()
+        if not len(counts):
             return None
-        total = torch.stack(counts).sum(0)
-        return total.sort(descending=True).values[: self.shown] / total.sum()
+        total = np.sort(counts.sum(0))[::-1]
+        shares: Array = total[: self.shown] / total.sum()
+        return shares

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.masks.regions import best_iou, clean, inside, pixel_boxes, relative_boxes, tight_box
-from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.base import Column, Curve, ImageMetric
 from fido.metrics.functional.held_out import ALPHAS, HeldOutAlpha
+from fido.metrics.score_set import Array, ImageScore, ScoreSet
+from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 
 
@@ -62,8 +65,7 @@ class Localization(ImageMetric):
     """
 
     higher_is_better = False
-    subject = "explanation"
-    reference_rows = REFERENCE_ROWS
+    subject = Explanations(REFERENCE_ROWS)
     recorded = ("iou", "pointing", "mass", "empty")
     columns = (
         Column("wsl_error", "WSL error (%)", "lower", percent=True, digits=1),
@@ -73,6 +75,8 @@ class Localization(ImageMetric):
         Column("iou", "IoU", "higher"),
         Column("empty", "empty regions (%)", None, percent=True, digits=1),
     )
+
+    set_columns = (Column("alpha", "alpha"), Column("held_out", "images that chose it", digits=0))
 
     def __init__(
         self,
@@ -105,35 +109,27 @@ class Localization(ImageMetric):
             best_iou(relative_boxes(values, self.alpha.alphas), truth),
         )
 
-    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
-        """See `ImageMetric.finish`; alpha is chosen here."""
-        at_best = self.alpha.at_best(self._errors(records))
+    def finalize(self, scores: ScoreSet) -> dict[str, Array]:
+        """See `ImageMetric.finalize`; alpha is chosen here."""
+        iou = scores.value("iou")
         return {
-            image_id: {
-                **records[image_id].values,
-                "wsl_error": _error(records[image_id].values["iou"]),
-                "alpha_error": at_best.get(image_id, math.nan),
-            }
-            for image_id in sorted(records)
+            "wsl_error": np.where(np.isnan(iou), math.nan, iou <= 0.5),
+            "alpha_error": self.alpha.at_best(scores.ids, _errors(scores)),
+            **{name: scores.value(name) for name in ("pointing", "mass", "iou", "empty")},
         }
 
-    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, scores: ScoreSet) -> dict[str, float]:
         """The chosen alpha and the number of images it was chosen on."""
-        return self.alpha.set_values(self._errors(records))
+        return self.alpha.set_values(scores.ids, _errors(scores))
 
-    def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
+    def summary_curve(self, scores: ScoreSet) -> Array | None:
         """(alphas,) error at every alpha over all images with boxes."""
-        errors = list(self._errors(records).values())
-        return torch.stack(errors).mean(0) if errors else None
-
-    def _errors(self, records: Mapping[str, ImageScore]) -> dict[str, Tensor]:
-        """(alphas,) 0 or 1 for every image with boxes."""
-        return {
-            image_id: (record.curve <= 0.5).double()
-            for image_id, record in sorted(records.items())
-            if record.curve is not None and not math.isnan(record.values["iou"])
-        }
+        curves = scores.defined_curves()
+        return (curves <= 0.5).mean(0) if curves.size else None
 
 
-def _error(iou: float) -> float:
-    return math.nan if math.isnan(iou) else float(iou <= 0.5)
+def _errors(scores: ScoreSet) -> Array:
+    """(n, alphas) 0 or 1 for every image with boxes, NaN for the others."""
+    if scores.curve is None:
+        return np.empty((len(scores), 0))
+    return np.where(np.isnan(scores.curve), math.nan, scores.curve <= 0.5)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.map_similarity import scaled, spearman, ssim
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import MapPairs
 
 
 class ModelRandomization(ImageMetric):
@@ -22,7 +24,7 @@ class ModelRandomization(ImageMetric):
 
     higher_is_better = False
     revision = 1  # non-finite pixels are the smallest finite value, not 0
-    subject = "pair"
+    subject = MapPairs()
     recorded = ("spearman", "spearman_abs", "ssim")
     columns = (
         Column("spearman", "Spearman", "lower"),

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.masks.regions import clean, inside, pixel_boxes
-from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.base import Column, ImageMetric
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 
 
@@ -38,8 +40,7 @@ class OutsideBox(ImageMetric):
     """
 
     higher_is_better = False
-    subject = "explanation"
-    reference_rows = REFERENCE_ROWS
+    subject = Explanations(REFERENCE_ROWS)
     recorded = ("outside", "area", "empty")
     columns = (
         Column("outside", "region outside the boxes (%)", "lower", percent=True, digits=1),

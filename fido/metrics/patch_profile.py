@@ -9,9 +9,11 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.regions import inside, pixel_boxes
-from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.base import Column, Curve, ImageMetric
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import Infillers
 from fido.records import Sample
 from fido.runtime.batching import Batches
 from fido.scores import probability
@@ -50,8 +52,7 @@ class PatchProfile(ImageMetric):
     """
 
     higher_is_better = False
-    subject = "infiller"
-    shows_input = False
+    subject = Infillers(shows_input=False)
     recorded = ("outside", "inside")
     columns = (
         Column("outside", "change by patches off the boxes", "lower", digits=4),

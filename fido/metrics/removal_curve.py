@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
-from fido.infillers.edited_image import EditedImage
+from fido.infillers.perturbed_image import EditedImage
 from fido.masks.baseline_maps import RANDOM
-from fido.metrics.base import Column, Curve, ImageMetric, ImageScore, Series
+from fido.metrics.base import Column, Curve, ImageMetric, Series
 from fido.metrics.functional.ranking import keep_least, pixel_ranks, step_counts, tied_share
+from fido.metrics.score_set import Array, ImageScore, ScoreSet
+from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.scores import log_odds
@@ -38,33 +41,39 @@ def removal_curve(
     return log_odds(logits, torch.full((len(keep),), explanation.target))
 
 
-def suppression(curve: Tensor) -> Tensor | None:
-    """(n,) share of the suppression by infilling everything: `(s_0 - s_k) / (s_0 - s_N)`.
+def suppression(curves: Array) -> Array:
+    """(n, m) share of the suppression by infilling everything: `(s_0 - s_k) / (s_0 - s_N)`.
 
-    None where infilling everything lowers the log-odds by less than `LEAST_FALL`, or raises them.
+    NaN where infilling everything lowers the log-odds by less than `LEAST_FALL`, or raises them.
+
+    Args:
+        curves: (n, m) log-odds in nats.
 
     Source: Chang et al. 2019, section 4.5.
     """
-    curve = curve.double()
-    whole = float(curve[0] - curve[-1])
-    return (curve[0] - curve) / whole if whole >= LEAST_FALL else None
+    first = curves[:, :1]
+    whole = first - curves[:, -1:]
+    return (first - curves) / np.where(whole >= LEAST_FALL, whole, math.nan)
 
 
-def pixels_needed(share: Tensor, counts: Sequence[int], level: float) -> float:
-    """The smallest number of dropped pixels whose suppression reaches a level.
+def pixels_needed(share: Array, counts: Sequence[int], level: float) -> Array:
+    """(n,) smallest number of dropped pixels whose suppression reaches a level; NaN without any.
 
     Linear between the steps. It is reached at the latest when all pixels are dropped.
 
     Args:
-        share: (n,) suppression at `counts`; see `suppression`.
-        counts: n increasing numbers of pixels, from 0.
+        share: (n, m) suppression at `counts`; see `suppression`.
+        counts: m increasing numbers of pixels, from 0.
         level: In [0, 1].
     """
-    i = int((share >= level).nonzero()[0])
-    if i == 0:
-        return float(counts[0])
-    below, above = float(share[i - 1]), float(share[i])
-    return counts[i - 1] + (counts[i] - counts[i - 1]) * (level - below) / (above - below)
+    steps = np.asarray(counts, dtype=np.float64)
+    after = (share >= level).argmax(1)
+    before = np.maximum(after - 1, 0)
+    row = np.arange(len(share))
+    low, high = share[row, before], share[row, after]
+    climb = np.where(after > 0, high - low, 1.0)
+    pixels: Array = steps[before] + (steps[after] - steps[before]) * (level - low) / climb
+    return np.where(np.isnan(share).any(1), math.nan, pixels)
 
 
 class RemovalCurve(ImageMetric):
@@ -87,8 +96,7 @@ class RemovalCurve(ImageMetric):
 
     higher_is_better = False
     revision = 1  # ties of pixels that are not finite
-    subject = "explanation"
-    reference_rows = (RANDOM,)
+    subject = Explanations((RANDOM,))
     recorded = ("tied",)
 
     def __init__(
@@ -144,22 +152,22 @@ class RemovalCurve(ImageMetric):
         )
         return ImageScore({"tied": tied_share(explanation.saliency)}, curve)
 
-    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
-        """See `ImageMetric.finish`; pixels are read off the curves here."""
-        finished = {}
-        for image_id, record in sorted(records.items()):
-            share = None if record.curve is None else suppression(record.curve)
-            finished[image_id] = {
-                **{
-                    name: math.nan if share is None else pixels_needed(share, self.counts, level)
-                    for name, level in self.levels.items()
-                },
-                "tied": record.values["tied"],
-            }
-        return finished
+    def finalize(self, scores: ScoreSet) -> dict[str, Array]:
+        """See `ImageMetric.finalize`; pixels are read off the curves here."""
+        share = self._shares(scores)
+        return {
+            **{name: pixels_needed(share, self.counts, v) for name, v in self.levels.items()},
+            "tied": scores.value("tied"),
+        }
 
-    def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
+    def summary_curve(self, scores: ScoreSet) -> Array | None:
         """(steps,) mean share of the suppression over the images for which it is defined."""
-        curves = [r.curve for r in records.values() if r.curve is not None]
-        shares = [share for share in map(suppression, curves) if share is not None]
-        return torch.stack(shares).mean(0) if shares else None
+        share = self._shares(scores)
+        defined = share[~np.isnan(share).any(1)]
+        return defined.mean(0) if len(defined) else None
+
+    def _shares(self, scores: ScoreSet) -> Array:
+        """(n, steps) suppression, NaN where undefined."""
+        if scores.curve is None:
+            return np.full((len(scores), len(self.counts)), math.nan)
+        return suppression(scores.curve)

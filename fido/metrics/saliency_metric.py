@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,8 +14,10 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.masks.baseline_maps import REFERENCE_ROWS
 from fido.masks.regions import area_share, clean, relative_boxes, tight_box
-from fido.metrics.base import Column, Curve, ImageMetric, ImageScore
+from fido.metrics.base import Column, Curve, ImageMetric
 from fido.metrics.functional.held_out import ALPHAS, HeldOutAlpha
+from fido.metrics.score_set import Array, ImageScore, ScoreSet
+from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.scores import log_probability
@@ -76,8 +79,7 @@ class SaliencyMetric(ImageMetric):
     """
 
     higher_is_better = False
-    subject = "explanation"
-    reference_rows = REFERENCE_ROWS
+    subject = Explanations(REFERENCE_ROWS)
     recorded = ("sm", "probability", "area")
     columns = (
         Column("sm", "SM (nats)", "lower"),
@@ -85,6 +87,8 @@ class SaliencyMetric(ImageMetric):
         Column("probability", "p(class) of the crop", "higher"),
         Column("area", "box (% of the image)", None, percent=True, digits=1),
     )
+
+    set_columns = (Column("alpha", "alpha"), Column("held_out", "images that chose it", digits=0))
 
     def __init__(
         self,
@@ -147,31 +151,27 @@ class SaliencyMetric(ImageMetric):
 
         return torch.cat(list(self.batches(len(boxes), look)))
 
-    def finalize(self, records: Mapping[str, ImageScore]) -> dict[str, dict[str, float]]:
-        """See `ImageMetric.finish`; alpha is chosen here."""
-        at_best = self.alpha.at_best(_curves(records))
+    def finalize(self, scores: ScoreSet) -> dict[str, Array]:
+        """See `ImageMetric.finalize`; alpha is chosen here."""
         return {
-            image_id: {
-                **records[image_id].values,
-                "sm_alpha": at_best.get(image_id, math.nan),
-            }
-            for image_id in sorted(records)
+            "sm": scores.value("sm"),
+            "sm_alpha": self.alpha.at_best(scores.ids, _curves(scores)),
+            "probability": scores.value("probability"),
+            "area": scores.value("area"),
         }
 
-    def set_values(self, records: Mapping[str, ImageScore]) -> dict[str, float]:
+    def set_values(self, scores: ScoreSet) -> dict[str, float]:
         """The chosen alpha and the number of images it was chosen on."""
-        return self.alpha.set_values(_curves(records))
+        return self.alpha.set_values(scores.ids, _curves(scores))
 
-    def summary_curve(self, records: Mapping[str, ImageScore]) -> Tensor | None:
+    def summary_curve(self, scores: ScoreSet) -> Array | None:
         """(alphas,) mean saliency metric at every alpha over all images with a class."""
-        curves = list(_curves(records).values())
-        return torch.stack(curves).mean(0) if curves else None
+        curves = _curves(scores)
+        return np.nanmean(curves, 0) if (~np.isnan(curves)).any() else None
 
 
-def _curves(records: Mapping[str, ImageScore]) -> dict[str, Tensor]:
-    """(alphas,) saliency metrics of every image with a class; empty where no alphas are tried."""
-    return {
-        image_id: record.curve.double()
-        for image_id, record in sorted(records.items())
-        if record.curve is not None and len(record.curve) and not math.isnan(record.values["sm"])
-    }
+def _curves(scores: ScoreSet) -> Array:
+    """(n, alphas) saliency metrics; NaN for images without a class, (n, 0) without alphas."""
+    if scores.curve is None:
+        return np.empty((len(scores), 0))
+    return np.where(np.isnan(scores.value("sm"))[:, None], math.nan, scores.curve)

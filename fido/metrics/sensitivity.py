@@ -9,8 +9,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from fido.metrics.base import Column, ImageMetric, ImageScore
+from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.map_similarity import Map, hog_correlation, scaled, spearman, ssim
+from fido.metrics.score_set import ImageScore
+from fido.metrics.subjects import MapGroups
 
 
 class Sensitivity(ImageMetric):
@@ -29,7 +31,7 @@ class Sensitivity(ImageMetric):
 
     higher_is_better = True
     revision = 1  # non-finite pixels are the smallest finite value, not 0
-    subject = "maps"
+    subject = MapGroups()
     recorded = ("ssim", "hog", "spearman")
     columns = (
         Column("ssim", "SSIM", "higher"),

@@ -1,12 +1,12 @@
-"""A light inpainting network: push-pull prefill, a residual U-Net, attention over what is kept."""
+"""A light inpainting network: push-pull prefill, residual U-Net, attention over kept regions."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fido.networks.push_pull import push_pull
 
@@ -30,17 +30,17 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> the same shape."""
-        inner: Tensor = self.second(functional.silu(self.first(functional.silu(x))))
+        inner: Tensor = self.second(F.silu(self.first(F.silu(x))))
         return x + inner
 
 
 class ContextualAttention(nn.Module):
-    """Every place copies features, coarse and fine, from places that look alike and were kept.
+    """Copy features, coarse and fine, from similar places that were kept.
 
     a = softmax over places q of (scale * cos(query_p, key_q) + log(kept_q + 1e-3)): a soft bias
-    in place of a hard validity, so that scattered masks, under which no place is wholly kept,
-    still leave keys to copy from. What is copied with these weights are values at this
-    resolution, and 2 x 2 patches of features at twice the resolution.
+    instead of a hard validity, so that scattered masks, under which no place is wholly kept,
+    still leave keys to copy from. The weights copy values at this resolution and 2 x 2 patches of
+    features at twice the resolution.
 
     Args:
         channels: Channels here.
@@ -62,8 +62,8 @@ class ContextualAttention(nn.Module):
 
     def weights(self, x: Tensor, kept: Tensor) -> Tensor:
         """(n, heads, places, places) attention; rows sum to 1. kept: (n, 1, h, w) fractions."""
-        query = functional.normalize(self._split(self.query(x)), dim=2)
-        key = functional.normalize(self._split(self.key(x)), dim=2)
+        query = F.normalize(self._split(self.query(x)), dim=2)
+        key = F.normalize(self._split(self.key(x)), dim=2)
         bias = torch.log(kept.flatten(1) + 1e-3)[:, None, None]  # (n, 1, 1, places)
         score = query.transpose(2, 3) @ key * self.log_scale.clamp_max(4.0).exp() + bias
         return score.softmax(-1)
@@ -71,13 +71,13 @@ class ContextualAttention(nn.Module):
     def forward(self, x: Tensor, fine: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """X (n, c, h, w), fine (n, f, 2h, 2w), kept (n, 1, h, w) -> new x, copied fine features."""
         weights = self.weights(x, kept)
-        patches = functional.pixel_unshuffle(fine, 2)
+        patches = F.pixel_unshuffle(fine, 2)
         value = torch.cat([self._split(self.value(x)), self._split(patches)], 2)
         copied = value @ weights.transpose(2, 3)  # (n, heads, c / heads + 4 f / heads, places)
         n, c, h, w = x.shape
         coarse = copied[:, :, : c // self.heads].reshape(n, -1, h, w)
         pasted = copied[:, :, c // self.heads :].reshape(n, -1, h, w)
-        return x + self.out(coarse), self.out_fine(functional.pixel_shuffle(pasted, 2))
+        return x + self.out(coarse), self.out_fine(F.pixel_shuffle(pasted, 2))
 
     def _split(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -122,7 +122,7 @@ class ContextualAttentionNet(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Keeps the variance through SiLU layers; residual branches start small, the head at 0."""
+        """Keep the variance through SiLU layers; residual branches start small, the head at 0."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
@@ -134,7 +134,7 @@ class ContextualAttentionNet(nn.Module):
         nn.init.zeros_(self.head.weight)
 
     def forward(self, image: Tensor, keep: Tensor) -> Tensor:
-        """Proposals for all pixels.
+        """Propose all pixels.
 
         Args:
             image: (n, 3, h, w) in [0, 1], sides multiples of 16. Dropped pixels have no influence.
@@ -145,29 +145,29 @@ class ContextualAttentionNet(nn.Module):
         """
         prefill = push_pull(image, keep, gain=4.0, relaxations=4)
         x4 = self.stem(self._planes(prefill, keep))
-        x8 = self.encode8(self.down8(functional.silu(x4)))
-        x = self.down16(functional.silu(x8))
+        x8 = self.encode8(self.down8(F.silu(x4)))
+        x = self.down16(F.silu(x8))
         for block in self.middle[: self.attention_after]:
             x = block(x)
-        x, pasted = self.attention(x, x8, functional.avg_pool2d(keep, STRIDE))
+        x, pasted = self.attention(x, x8, F.avg_pool2d(keep, STRIDE))
         for block in self.middle[self.attention_after :]:
             x = block(x)
-        y = self.decode8(x8 + pasted + up(self.up8(functional.silu(x))))
-        y = self.decode4(x4 + up(self.up4(functional.silu(y))))
-        return prefill + CORRECTION * functional.pixel_shuffle(self.head(functional.silu(y)), 4)
+        y = self.decode8(x8 + pasted + up(self.up8(F.silu(x))))
+        y = self.decode4(x4 + up(self.up4(F.silu(y))))
+        return prefill + CORRECTION * F.pixel_shuffle(self.head(F.silu(y)), 4)
 
     @staticmethod
     def _planes(prefill: Tensor, keep: Tensor) -> Tensor:
-        """What the stem sees, at a quarter of the resolution, every part of it about unit size.
+        """Return the input of the stem, at a quarter of the resolution, scaled to about unit size.
 
         Mean colours of 4 x 4 cells, the pixels' differences from them, the keep planes, and a
         plane of ones that shows where zero padding begins.
         """
         n, _, h, w = prefill.shape
-        pixels = functional.pixel_unshuffle(prefill, 4).reshape(n, 3, 16, h // 4, w // 4)
+        pixels = F.pixel_unshuffle(prefill, 4).reshape(n, 3, 16, h // 4, w // 4)
         means = pixels.mean(2, keepdim=True)
         detail = (DETAIL * (pixels - means)).reshape(n, 48, h // 4, w // 4)
-        kept = functional.pixel_unshuffle(keep, 4)
+        kept = F.pixel_unshuffle(keep, 4)
         return torch.cat(
             [2 * means[:, :, 0] - 1, detail, kept - 0.5, torch.ones_like(kept[:, :1])], 1
         )
@@ -175,4 +175,4 @@ class ContextualAttentionNet(nn.Module):
 
 def up(x: Tensor) -> Tensor:
     """Twice the resolution, nearest neighbour."""
-    return functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fido.networks.push_pull import push_pull
 
@@ -24,7 +24,7 @@ CORRECTION = 0.2
 
 
 class Completion(NamedTuple):
-    """What the network says of an image of which a part was dropped.
+    """Predictions for an image of which a part was dropped.
 
     Attributes:
         mean: (n, 3, h, w) predictive mean of every pixel, about [0, 1], not clamped.
@@ -67,8 +67,8 @@ class ResidualLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inside, h, w) -> (n, outside, h / stride, w / stride)."""
-        y: Tensor = self.first(functional.silu(x))
-        return y if self.second is None else x + self.second(functional.silu(y, inplace=True))
+        y: Tensor = self.first(F.silu(x))
+        return y if self.second is None else x + self.second(F.silu(y, inplace=True))
 
 
 class PaperUp(nn.Sequential):
@@ -91,80 +91,67 @@ class ResidualUp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inside, h, w) -> (n, outside, 2h, 2w)."""
-        return functional.interpolate(
-            self.conv(functional.silu(x)), scale_factor=2.0, mode="nearest"
-        )
-
-
-STYLES: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
-    "paper": (PaperLayer, PaperUp),
-    "residual": (ResidualLayer, ResidualUp),
-}
+        return F.interpolate(self.conv(F.silu(x)), scale_factor=2.0, mode="nearest")
 
 
 class InpaintingVAE(nn.Module):
-    """Dilated encoder to a spatial latent, decoder to a Gaussian for every pixel.
+    """Encoder to a spatial latent, decoder to a Gaussian for every pixel.
 
-    The input is image * keep and the hole plane 1 - keep. The defaults are the network of the
-    FIDO paper: 4 -> 64 (5 x 5), 128 / 2, 128, 256 / 2, 256, 256, 256 dilated by 2, 4, 8 and 16,
-    512 = latent means and log-variances; back by 256, 256, 128 x 2, 128, 64 x 2, 32, 6 = pixel
-    means and log-variances. `conf/vae/light.yaml` is the network that ships.
+    The input is the image without its dropped pixels and the hole plane 1 - keep. Subclasses say
+    which layers it is made of: `PaperVAE` and `ResidualVAE`.
 
     Args:
+        layer: Class of the layers that keep the resolution or halve it.
+        up: Class of the layers that double the resolution.
+        stem: First layer, from 4 * patch^2 planes to `channels[0]`.
+        activation: Applied before the convolutions that give the posterior and the prediction.
+        gain: Of the initial weights of all convolutions: keeps the variance through the layers.
         channels: Channels at the finest resolution and at every halving of it.
         latent: Channels of the latent, at the coarsest resolution.
         dilations: One layer at the coarsest resolution for each.
-        stem_kernel: Side of the first convolution, odd.
         head: Channels before the last convolution.
         patch: Side of the pixel blocks that enter and leave as one place (1: the pixels).
-        style: "paper" (convolution, ReLU, batch normalisation) or "residual" (residual layers
-            without normalisation: far quicker to train in small batches).
         prefill: Dropped pixels enter as push-pull averages of kept ones instead of black, and the
             predictive mean is a correction of that prefill.
         skips: The decoder also sees the encoder's features of the same resolution.
         log_variance: Lowest and highest predictive log-variance. Unbounded, as in the paper, the
             likelihood of a flat region grows without limit and single steps explode.
 
-    Raises:
-        ValueError: If an argument is out of range.
+    Attributes:
+        stride: Sides of the input must be multiples of this many pixels.
 
-    Source: Iizuka et al. 2017 (layers); Chang et al. 2019, appendix (VAE); residual style,
-    prefill, skips and bounds are our own.
+    Raises:
+        ValueError: If the bounds of the log-variance are not in order.
     """
 
     def __init__(
         self,
-        channels: Sequence[int] = (64, 128, 256),
-        latent: int = 256,
-        dilations: Sequence[int] = (1, 2, 4, 8, 16),
-        stem_kernel: int = 5,
-        head: int = 32,
-        patch: int = 1,
-        style: Literal["paper", "residual"] = "paper",
-        prefill: bool = False,
-        skips: bool = False,
-        log_variance: tuple[float, float] = (-7.0, 1.0),
+        layer: type[PaperLayer] | type[ResidualLayer],
+        up: type[PaperUp] | type[ResidualUp],
+        stem: nn.Module,
+        activation: nn.Module,
+        gain: float,
+        channels: Sequence[int],
+        latent: int,
+        dilations: Sequence[int],
+        head: int,
+        patch: int,
+        prefill: bool,
+        skips: bool,
+        log_variance: tuple[float, float],
     ) -> None:
         super().__init__()
-        if style not in STYLES:
-            raise ValueError(f"vae.style must be one of {', '.join(STYLES)}, got {style!r}")
         if log_variance[0] >= log_variance[1]:
             raise ValueError(f"vae.log_variance must be (lowest, highest), got {log_variance}")
-        layer, up = STYLES[style]
         self.patch = patch
         self.prefill = prefill
         self.skips = skips
         self.log_variance = (log_variance[0], log_variance[1])
         self.latent = latent
         self.stride = patch * 2 ** (len(channels) - 1)
-        finest, coarsest = channels[0], channels[-1]
-        planes = 4 * patch**2
-        self.stem = (
-            layer(planes, finest, stem_kernel)
-            if style == "paper"
-            else nn.Conv2d(planes, finest, stem_kernel, padding=stem_kernel // 2)
-        )
-        self.activation = nn.Identity() if style == "paper" else nn.SiLU()
+        coarsest = channels[-1]
+        self.stem = stem
+        self.activation = activation
         self.down = nn.ModuleList(
             nn.Sequential(layer(before, after, stride=2), layer(after, after))
             for before, after in pairwise(channels)
@@ -181,14 +168,14 @@ class InpaintingVAE(nn.Module):
             layer(before, after) for before, after in zip(channels[-2::-1], widths, strict=True)
         )
         self.predict = nn.Conv2d(head, 6 * patch**2, 3, padding=1)
-        self._initialise(style)
+        self._initialise(gain)
 
-    def _initialise(self, style: str) -> None:
-        """Keeps the variance through the layers; the prediction starts as the prefill or grey."""
+    def _initialise(self, gain: float) -> None:
+        """Keep the variance through the layers; the prediction starts as the prefill or grey."""
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-                module.weight.data.mul_(1.2 if style == "residual" else math.sqrt(2))
+                module.weight.data.mul_(gain)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         for module in self.modules():
             if isinstance(module, ResidualLayer) and module.second is not None:
@@ -230,7 +217,7 @@ class InpaintingVAE(nn.Module):
         for up, refine, feature in zip(self.up, self.refine, features[-2::-1], strict=True):
             x = up(x)
             x = refine(x + feature if self.skips else x)
-        predicted = functional.pixel_shuffle(self.predict(self.activation(x)), self.patch)
+        predicted = F.pixel_shuffle(self.predict(self.activation(x)), self.patch)
         base, gain = (shown, CORRECTION) if self.prefill else (0.5, 1.0)
         return Completion(
             base + gain * predicted[:, :3],
@@ -241,7 +228,7 @@ class InpaintingVAE(nn.Module):
 
     def _unshuffle(self, planes: Tensor) -> Tensor:
         """(n, 4, h, w) -> (n, 4 * patch^2, h / patch, w / patch), each of about unit size."""
-        inside = functional.pixel_unshuffle(planes, self.patch)
+        inside = F.pixel_unshuffle(planes, self.patch)
         if self.patch == 1:
             return inside
         n, _, h, w = inside.shape
@@ -257,7 +244,103 @@ class InpaintingVAE(nn.Module):
         return self.complete(image, keep).mean
 
 
+class PaperVAE(InpaintingVAE):
+    """The network of the FIDO paper: convolution, ReLU and batch normalisation in every layer.
+
+    4 -> 64 (5 x 5), 128 / 2, 128, 256 / 2, 256, 256, 256 dilated by 2, 4, 8 and 16, 512 = latent
+    means and log-variances; back by 256, 256, 128 x 2, 128, 64 x 2, 32, 6 = pixel means and
+    log-variances.
+
+    Args:
+        channels: See `InpaintingVAE`.
+        latent: See `InpaintingVAE`.
+        dilations: See `InpaintingVAE`.
+        stem_kernel: Side of the first convolution, odd.
+        head: See `InpaintingVAE`.
+        log_variance: See `InpaintingVAE`.
+
+    Raises:
+        ValueError: If the bounds of the log-variance are not in order.
+
+    Source: Iizuka et al. 2017 (layers); Chang et al. 2019, appendix (VAE); the bounds are our own.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (64, 128, 256),
+        latent: int = 256,
+        dilations: Sequence[int] = (1, 2, 4, 8, 16),
+        stem_kernel: int = 5,
+        head: int = 32,
+        log_variance: tuple[float, float] = (-7.0, 1.0),
+    ) -> None:
+        super().__init__(
+            layer=PaperLayer,
+            up=PaperUp,
+            stem=PaperLayer(4, channels[0], stem_kernel),
+            activation=nn.Identity(),
+            gain=math.sqrt(2),
+            channels=channels,
+            latent=latent,
+            dilations=dilations,
+            head=head,
+            patch=1,
+            prefill=False,
+            skips=False,
+            log_variance=log_variance,
+        )
+
+
+class ResidualVAE(InpaintingVAE):
+    """Residual layers without normalisation: far quicker to train in small batches.
+
+    The defaults are the network that ships; docs/models/vae.md has what was measured.
+
+    Args:
+        channels: See `InpaintingVAE`.
+        latent: See `InpaintingVAE`.
+        dilations: See `InpaintingVAE`.
+        stem_kernel: Side of the first convolution, odd.
+        head: See `InpaintingVAE`.
+        patch: See `InpaintingVAE`.
+        prefill: See `InpaintingVAE`.
+        skips: See `InpaintingVAE`.
+        log_variance: See `InpaintingVAE`.
+
+    Raises:
+        ValueError: If the bounds of the log-variance are not in order.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (40, 80, 128),
+        latent: int = 64,
+        dilations: Sequence[int] = (1, 2, 4),
+        stem_kernel: int = 3,
+        head: int = 40,
+        patch: int = 4,
+        prefill: bool = True,
+        skips: bool = True,
+        log_variance: tuple[float, float] = (-7.0, 1.0),
+    ) -> None:
+        super().__init__(
+            layer=ResidualLayer,
+            up=ResidualUp,
+            stem=nn.Conv2d(4 * patch**2, channels[0], stem_kernel, padding=stem_kernel // 2),
+            activation=nn.SiLU(),
+            gain=1.2,
+            channels=channels,
+            latent=latent,
+            dilations=dilations,
+            head=head,
+            patch=patch,
+            prefill=prefill,
+            skips=skips,
+            log_variance=log_variance,
+        )
+
+
 def bounded(x: Tensor, low: float, high: float) -> Tensor:
-    """Squashes numbers into (low, high), smoothly; 0 goes to the middle, where the slope is 1."""
+    """Squash numbers smoothly into (low, high); 0 goes to the middle, where the slope is 1."""
     middle, half = (low + high) / 2, (high - low) / 2
     return middle + half * torch.tanh(x / half)

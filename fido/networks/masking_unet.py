@@ -1,22 +1,22 @@
-"""A network that draws a mask in one pass, from the features of a frozen classifier."""
+"""A network that predicts a mask in one pass, from the features of a frozen classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 EPSILON = 1e-4
 """Keeps `|a| / (|a| + |b|)` defined where both are 0."""
 
 
 class MaskingUNet(nn.Module):
-    """Brings deep features back to fine places, step by step, with finer features at hand.
+    """Decode deep features to a fine mask, joining finer features at every step.
 
-    The deepest features are gated by the class: `features * sigmoid(activation - confidence)`, so
-    that places which do not speak for it are dark. Every step doubles the resolution by sub-pixel
+    The deepest features are gated by the class: `features * sigmoid(activation - confidence)` is
+    about 0 where the class has no evidence. Every step doubles the resolution by sub-pixel
     convolution and joins the classifier's features of that resolution. The last step gives two
     maps a and b, and the mask is `|a| / (|a| + |b|)`.
 
@@ -52,12 +52,12 @@ class MaskingUNet(nn.Module):
         self.head = nn.Conv2d(widths[0], 2, 1)
 
     def forward(self, features: Sequence[Tensor], deep: Tensor, activation: Tensor) -> Tensor:
-        """Masks at the resolution of the finest features.
+        """Predict masks at the resolution of the finest features.
 
         Args:
             features: Fine to coarse, each (n, skips[i], h_i, w_i), a side half of the one before.
             deep: (n, deep, h, w), a side half of the coarsest of `features`.
-            activation: (n, 1, h, w) what each place of `deep` says for the class, in logits.
+            activation: (n, 1, h, w) class activation map at the resolution of `deep`, in logits.
 
         Returns:
             (n, 1, h_0, w_0) in (0, 1); 1 is evidence.
@@ -72,7 +72,7 @@ class MaskingUNet(nn.Module):
 
 
 class _Step(nn.Module):
-    """Twice the resolution, joined with the features that are there."""
+    """Double the resolution and join the features of that resolution."""
 
     def __init__(self, source: int, skip: int, width: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class _Step(nn.Module):
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         h, w = skip.shape[-2:]
         # Of an odd side the classifier made the larger half.
-        up = functional.relu(functional.pixel_shuffle(self.up(x), 2))[..., :h, :w]
+        up = F.relu(F.pixel_shuffle(self.up(x), 2))[..., :h, :w]
         joined: Tensor = self.norm(self.join(torch.cat([up, self.skip(skip)], 1)))
         return joined.relu()
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 FREQUENCIES = 16
 """Sines, and as many cosines, that describe the noise level."""
@@ -109,8 +109,8 @@ class PatchedUNet(nn.Module):
 
     def residual(self, x: Tensor, alpha_bar: Tensor, classes: Tensor) -> Tensor:
         """(n, 3, h, w) F: the U-Net alone, input and output of unit variance."""
-        told = functional.silu(self.level(_fourier(alpha_bar)) + self.label(classes))
-        x = self.stem(functional.pixel_unshuffle(x, self.patch))
+        told = F.silu(self.level(_fourier(alpha_bar)) + self.label(classes))
+        x = self.stem(F.pixel_unshuffle(x, self.patch))
         skips = []
         for index, stack in enumerate(self.down):
             x = _run(stack, self.shrink[index - 1](x) if index else x, told)
@@ -119,8 +119,8 @@ class PatchedUNet(nn.Module):
         for index in reversed(range(len(self.up))):
             x = _run(self.up[index], torch.cat([x, skips[index]], 1), told)
             if index:
-                x = self.grow[index - 1](functional.interpolate(x, scale_factor=2))
-        return functional.pixel_shuffle(self.head(functional.silu(self.norm(x))), self.patch)
+                x = self.grow[index - 1](F.interpolate(x, scale_factor=2))
+        return F.pixel_shuffle(self.head(F.silu(self.norm(x))), self.patch)
 
 
 class _Block(nn.Module):
@@ -137,9 +137,9 @@ class _Block(nn.Module):
         _zero(self.conv2)  # the identity, at first
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        hidden = self.norm2(self.conv1(functional.silu(self.norm1(x))))
+        hidden = self.norm2(self.conv1(F.silu(self.norm1(x))))
         scale, shift = self.told(told)[:, :, None, None].chunk(2, 1)
-        hidden = self.conv2(functional.silu(hidden * (1 + scale) + shift))
+        hidden = self.conv2(F.silu(hidden * (1 + scale) + shift))
         return self.skip(x) + hidden  # type: ignore[no-any-return]
 
 

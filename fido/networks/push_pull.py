@@ -1,14 +1,14 @@
-"""Fills from averages of kept pixels at every scale: a start for networks that complete images."""
+"""Push-pull: fill from averages of kept pixels at every scale, as input of networks."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 
 def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0, relaxations: int = 0) -> Tensor:
-    """Fills dropped pixels from a pyramid of averages over kept pixels.
+    """Fill dropped pixels from a pyramid of averages over kept pixels.
 
     Every level has colours v and confidences c, at first the image and keep. A cell of the next
     level has the average of its four colours weighted by their confidences, and the confidence
@@ -20,10 +20,10 @@ def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0, relaxations: int =
     Args:
         image: (n, 3, h, w) in [0, 1]. Dropped pixels have no influence.
         keep: (n, 1, h, w) of zeros and ones.
-        gain: 1 believes in a cell as far as its pixels were kept, so that far colours tint what
-            lies between scattered pixels; 4 believes in it wholly once one of four was kept,
-            which is far closer to photos (docs/models/ca.md).
-        relaxations: How often: 4 make large holes smooth, and closer to photos.
+        gain: Factor of the confidence of a cell. With 1, distant colours tint the fill between
+            scattered pixels; with 4, one kept pixel of four gives full confidence, which is far
+            closer to photos (docs/models/ca.md).
+        relaxations: Number of relaxations; 4 make large holes smooth, and closer to photos.
 
     Returns:
         (n, 3, h, w): kept pixels unchanged.
@@ -33,7 +33,7 @@ def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0, relaxations: int =
     known, kept = image * keep, keep
     levels = [(known, kept)]
     while not (known.shape[-2] % 2 or known.shape[-1] % 2):
-        known, kept = functional.avg_pool2d(known, 2), functional.avg_pool2d(kept, 2)
+        known, kept = F.avg_pool2d(known, 2), F.avg_pool2d(kept, 2)
         if gain != 1:
             believed = (gain * kept).clamp_max(1.0)
             known, kept = known * (believed / kept.clamp_min(1e-12)), believed
@@ -44,11 +44,9 @@ def push_pull(image: Tensor, keep: Tensor, gain: float = 1.0, relaxations: int =
     for level in reversed(range(len(levels))):
         known, kept = levels[level]
         if fill.shape != known.shape:
-            fill = functional.interpolate(
-                fill, scale_factor=2.0, mode="bilinear", align_corners=False
-            )
+            fill = F.interpolate(fill, scale_factor=2.0, mode="bilinear", align_corners=False)
         fill = torch.addcmul(known, 1 - kept, fill)
         for _ in range(relaxations if level >= 2 else 0):
-            around = functional.pad(fill, (1, 1, 1, 1), mode="replicate")
-            fill = torch.addcmul(known, 1 - kept, functional.avg_pool2d(around, 3, 1))
+            around = F.pad(fill, (1, 1, 1, 1), mode="replicate")
+            fill = torch.addcmul(known, 1 - kept, F.avg_pool2d(around, 3, 1))
     return fill

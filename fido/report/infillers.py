@@ -50,7 +50,7 @@ def write_infillers(
         ValueError: If no image can be read.
     """
     samples = _chosen(evaluation, ids, images)
-    infillers = evaluation.compared.infillers
+    infillers = evaluation.parts[0].compared.infillers
     image = samples[0].image.unsqueeze(0).to(classifier.device)
     keep = draw_masks({"timed": Pixels()}, samples[0], rows, seed)["timed"].to(image)
     seconds = {name: seconds_per_fill(one, image, keep) for name, one in infillers.items()}
@@ -66,13 +66,13 @@ def write_infillers(
 
 
 def _chosen(evaluation: Evaluation, ids: Sequence[str] | None, images: int) -> list[Sample]:
-    known = evaluation.samples.ids()
+    known = evaluation.ids()
     if ids is None:
         places = torch.linspace(0, len(known) - 1, min(images, len(known))).round().long()
         ids = [known[place] for place in places.tolist()]
     elif not set(ids) <= set(known):
         raise ValueError(f"there is no image {', '.join(sorted(set(ids) - set(known)))}")
-    samples = [sample for i in ids if (sample := evaluation.samples.load(i)) is not None]
+    samples = [sample for i in ids if (sample := evaluation.load(i)) is not None]
     if not samples:
         raise ValueError(f"none of the images for the figures can be read: {', '.join(ids)}")
     return samples

@@ -12,7 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fido.evaluation.summary import MetricSummary
+from fido.evaluation.summary import MetricSummary, is_reference
 from fido.metrics.base import Column
 from fido.report.style import INK, QUIET
 
@@ -76,7 +76,7 @@ def _column(axes: Axes, summary: MetricSummary, column: Column) -> None:
     """One row of the panel a row of the table: a box over the images, the mean on top."""
     scale = 100 if column.percent else 1
     for position, (name, row) in enumerate(summary.rows.items()):
-        values = np.array([numbers[column.name] for numbers in row.per_image.values()]) * scale
+        values = row.values[column.name] * scale
         values = values[~np.isnan(values)]
         if not len(values):
             axes.text(0.5, position, "undefined", color=QUIET, ha="center", va="center",
@@ -136,8 +136,7 @@ def _curves(axes: Axes, summary: MetricSummary) -> None:
     for name, row in summary.rows.items():
         if row.curve is not None:
             axes.plot(
-                list(curve.x),
-                row.curve.numpy(),
+                *row.curve,
                 color=_colours(summary)[name],
                 ls=_style(summary, name),
                 lw=1.3,
@@ -157,14 +156,15 @@ def _label(axes: Axes, x: str, y: str) -> None:
 def _colours(summary: MetricSummary) -> dict[str, object]:
     """A colour a row: greys for rows without an explainer, a palette for the others."""
     palette = colormaps["tab10" if len(summary.rows) <= 14 else "tab20"]
-    others = [name for name in summary.rows if name not in summary.metric.reference_rows]
+    others = [name for name in summary.rows if not is_reference(name, summary.metric)]
     colours: dict[str, object] = {n: palette(i % palette.N) for i, n in enumerate(others)}
     return {name: colours.get(name, "#777777") for name in summary.rows}
 
 
 def _style(summary: MetricSummary, name: str) -> object:
     """Rows without an explainer are told apart by their dashes."""
-    if name not in summary.metric.reference_rows:
+    references = [row for row in summary.rows if is_reference(row, summary.metric)]
+    if name not in references:
         return "-"
     dashes = [(0, (1, 1)), (0, (4, 2)), (0, (6, 1, 1, 1)), (0, (2, 2))]
-    return dashes[summary.metric.reference_rows.index(name) % len(dashes)]
+    return dashes[references.index(name) % len(dashes)]

@@ -1,11 +1,9 @@
-"""Scores as CSV, Markdown and LaTeX."""
+"""Tables of scores in Markdown and LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from fido.evaluation.bootstrap import Estimate
 from fido.evaluation.summary import MetricSummary, RowSummary
@@ -17,24 +15,6 @@ _LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
-
-
-def scores_csv(summaries: Sequence[MetricSummary]) -> str:
-    """One line an image and row, one column a metric's number; undefined numbers are empty."""
-    lines: dict[tuple[str, str], dict[str, str]] = {}
-    columns: list[str] = []
-    for summary in summaries:
-        columns += [f"{summary.name}.{column.name}" for column in summary.columns]
-        for row, content in summary.rows.items():
-            for image_id, numbers in content.per_image.items():
-                line = lines.setdefault((row, image_id), {"row": row, "id": image_id})
-                for name, value in numbers.items():
-                    line[f"{summary.name}.{name}"] = "" if math.isnan(value) else repr(value)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, ["row", "id", *columns], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines.values())
-    return text.getvalue()
 
 
 def markdown_table(summary: MetricSummary, level: float = 0.95) -> str:
@@ -67,11 +47,25 @@ def latex_table(summary: MetricSummary, level: float = 0.95) -> str:
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """How many images of every row were explained, failed or left out."""
+    """How many results of every row were explained, failed or left out."""
     statuses = list(dict.fromkeys(status for row in counts.values() for status in row))
     lines = [["row", *statuses], ["---", *["---:"] * len(statuses)]]
     lines += [[name, *(str(row.get(s, 0)) for s in statuses)] for name, row in counts.items()]
     return "### images\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def classifier_note(classifiers: Mapping[str, str]) -> str:
+    """Says which rows are scored with which classifier.
+
+    Args:
+        classifiers: Row to the name of its classifier.
+    """
+    rows: dict[str, list[str]] = {}
+    for row, classifier in classifiers.items():
+        rows.setdefault(classifier, []).append(row)
+    lines = [f"- {classifier}: {', '.join(names)}" for classifier, names in rows.items()]
+    note = "Rows explain different classifiers, and each is scored with its own:"
+    return "\n".join([note, "", *lines]) + "\n"
 
 
 def interval(estimate: Estimate, column: Column, sign: bool = False) -> str:
@@ -123,7 +117,7 @@ def _note(summary: MetricSummary, level: float) -> str:
         if row.set_values
     ]
     note = f"Means over n images with bootstrap {level:.0%} intervals; differences are paired."
-    return " ".join([note, *(f"{fact}." for fact in set_values)])
+    return " ".join([note, *(f"{numbers}." for numbers in set_values)])
 
 
 def _latex(text: str) -> str:

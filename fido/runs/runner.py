@@ -90,11 +90,7 @@ class Runner:
         Raises:
             UnreadableImageError: If an image cannot be read and the source is set to stop.
         """
-        for path in self.store.set_aside_damaged():
-            for observer in self.observers:
-                observer.skipped(
-                    {"id": path.name, "status": "damaged", "reason": f"set aside as {path}"}
-                )
+        set_aside_damaged(self.store, self.observers)
         self.store.save_class_names(self.classifier.class_names)
         entries = source.selected()
         share = self.shard.share(entries)
@@ -267,6 +263,15 @@ class Runner:
             **{f"last_{name}": value for name, value in last.items()},
             **explanation.cost,
         }
+
+
+def set_aside_damaged(store: ResultsStore, observers: Sequence[Observer]) -> None:
+    """Set a store's damaged files aside, so that they are made again, and tell of each."""
+    for path in store.set_aside_damaged():
+        for observer in observers:
+            observer.skipped(
+                {"id": path.name, "status": "damaged", "reason": f"set aside as {path}"}
+            )
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:

@@ -465,7 +465,7 @@ class ResultsStore:
 
 
 def _to_8_bits(image: torch.Tensor) -> torch.Tensor:
-    return (image * 255).round().to(torch.uint8)
+    return (image * 255).round().to(torch.uint8).contiguous()
 
 
 def _row_key(row: Row) -> Key:

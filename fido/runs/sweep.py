@@ -17,36 +17,6 @@ UNNAMED_KEYS = (*EXECUTION_KEYS, "experiment=", "data.limit=")
 """Overrides that tell no maps apart: experiments share a folder's maps, limits grow."""
 
 
-def split_folders(text: str) -> list[str]:
-    """`DIR,DIR` to folders, whose names may hold commas themselves.
-
-    Pieces between commas are joined to the longest name of an existing folder.
-    """
-    pieces = text.split(",")
-    folders = []
-    while pieces:
-        joined = [",".join(pieces[:k]) for k in range(len(pieces), 0, -1)]
-        folder = next((name for name in joined if Path(name).expanduser().is_dir()), pieces[0])
-        folders.append(folder)
-        pieces = pieces[folder.count(",") + 1 :]
-    return folders
-
-
-def quote_stores(line: Sequence[str]) -> list[str]:
-    """A command line in which `store=DIR,DIR` is a list for Hydra, not a sweep.
-
-    Values that are lists, mappings or quoted already stay as they are.
-    """
-    quoted = []
-    for word in line:
-        key, equals, value = word.partition("=")
-        if key == "store" and equals and value and value[0] not in "[{'\"":
-            folders = ",".join(json.dumps(folder) for folder in split_folders(value))
-            word = f"store=[{folders}]"
-        quoted.append(word)
-    return quoted
-
-
 def named_stores(
     folders: Sequence[str] | Mapping[str, str],
 ) -> tuple[dict[str, ResultsStore], dict[str, list[str]]]:

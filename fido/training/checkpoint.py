@@ -1,8 +1,9 @@
-"""Checkpoints that survive being stopped: one file, replaced whole, written also on SIGTERM."""
+"""One checkpoint file, replaced atomically, also written on SIGTERM."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fido.runtime.files import atomic_path
 
 
 class TrainingCheckpoint(pl.Callback):
-    """Writes `<folder>/last.ckpt` regularly, and when the training is stopped.
+    """Write `<folder>/last.ckpt` regularly, and when the training is stopped.
 
     The same command started again goes on from there; see `fit`.
 
@@ -42,23 +43,25 @@ class TrainingCheckpoint(pl.Callback):
         """The checkpoint to go on from, or None at the first start."""
         return self.checkpoint if self.checkpoint.exists() else None
 
-    def fit(self, trainer: pl.Trainer, module: pl.LightningModule, steps: int) -> None:
-        """Trains up to a step, from where the last call of this folder was stopped.
+    def fit(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Train to the trainer's last step, from where the last call of this folder was stopped.
 
         The untrained network is validated first, to compare with.
 
         Args:
             trainer: Has this callback.
-            module: Draws its own batches; what a loader yields is not looked at.
-            steps: Optimiser steps of the whole training.
+            module: Has data loaders of its own; see `AveragedTraining`.
         """
         resume = self.resume_from()
-        if resume is None:
-            trainer.validate(module, range(1), verbose=False)
-        trainer.fit(module, range(steps), range(1), ckpt_path=resume, weights_only=True)
+        with warnings.catch_warnings():
+            # Frozen submodules are in evaluation mode on purpose.
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            if resume is None:
+                trainer.validate(module, verbose=False)
+            trainer.fit(module, ckpt_path=resume, weights_only=True)
 
     def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Writes both files now."""
+        """Write both files now."""
         with atomic_path(self.checkpoint) as temporary:
             trainer.save_checkpoint(temporary)
         if self.export is not None:
@@ -79,17 +82,17 @@ class TrainingCheckpoint(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Saves when it is time."""
+        """Save if it is time."""
         if time.monotonic() - self._saved >= self.every_seconds:
             self.save(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves the last state."""
+        """Save the last state."""
         self.save(trainer, pl_module)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        """Saves if somebody stopped the training; an error leaves the last good file as it is."""
+        """Save if a user stopped the training; an error leaves the last good file as it is."""
         if isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
             self.save(trainer, pl_module)

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class ConditionalPhotos:
         seed: Seed of orders, places and mirrorings.
 
     Attributes:
-        class_names: Labels of the classes, by index.
+        classes: Labels of the classes, by index.
         validation_images: Centre crops of held-out photos with their classes.
         held_out_names: Names of all held-out photos, relative to the source's folder.
         epoch: Steps of one pass over the training photos.
@@ -85,8 +85,8 @@ class ConditionalPhotos:
         missing = [name for name in class_names if name not in counts]
         if missing:
             raise ValueError(f"photos.class_names: no photo has the label {missing[0]!r}")
-        self.class_names = list(class_names)
-        index = {name: position for position, name in enumerate(self.class_names)}
+        self.classes = list(class_names)
+        index = {name: position for position, name in enumerate(self.classes)}
         classes = np.array([-1 if label is None else index.get(label, -1) for label in found])
         eligible = [i for i in range(len(names)) if classes[i] >= 0] or list(range(len(names)))
         if held_out is None:
@@ -107,6 +107,10 @@ class ConditionalPhotos:
         self.epoch = max(1, len(training) // batch_size)
         self._classes = torch.from_numpy(classes)
         self._crops = _KnownCrops(images, training, crop, batch_size, seed)
+
+    def inputs(self) -> dict[str, Any]:
+        """What the training takes: batches and validation photos, with their classes."""
+        return {"batches": self.batch, "validation_images": self.validation_images}
 
     def batch(self, step: int) -> LabelledImages:
         """Batch number `step`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,9 @@ from fido.runtime.noise import image_seed
 
 
 def split_by_name(names: Sequence[str], held_out: int) -> tuple[list[int], list[int]]:
-    """Training and validation positions: the `held_out` names of smallest sha256 are validation.
+    """Split positions into training and validation: the `held_out` names of smallest sha256.
 
-    A name's side does not depend on the order of `names`, and hardly on which others are there.
+    The split does not depend on the order of `names`, and hardly on the other names.
 
     Raises:
         ValueError: If nothing would be left to train on.
@@ -117,13 +117,13 @@ class RandomCrops:
         """(batch_size, 3, crop, crop) float32 RGB in [0, 1]: batch number `step`."""
         n = len(self.positions)
         first = step * self.batch_size
-        wanted = np.arange(first, first + self.batch_size)
-        orders = {epoch: self._order(epoch) for epoch in np.unique(wanted // n).tolist()}
+        numbers = np.arange(first, first + self.batch_size)
+        orders = {epoch: self._order(epoch) for epoch in np.unique(numbers // n).tolist()}
         draw = np.random.default_rng(image_seed(self.seed, str(step), "crops"))
         top, left = draw.integers(0, self.images.shape[1] - self.crop + 1, (2, self.batch_size))
         mirrored = draw.random(self.batch_size) < 0.5
         crops = np.empty((self.batch_size, self.crop, self.crop, 3), np.uint8)
-        for row, index in enumerate(wanted):
+        for row, index in enumerate(numbers):
             image = self.images[self.positions[orders[index // n][index % n]]]
             part = image[top[row] : top[row] + self.crop, left[row] : left[row] + self.crop]
             crops[row] = part[:, ::-1] if mirrored[row] else part
@@ -132,6 +132,28 @@ class RandomCrops:
     def _order(self, epoch: int) -> np.ndarray:
         draw = np.random.default_rng(image_seed(self.seed, str(epoch), "order"))
         return draw.permutation(len(self.positions))
+
+
+class BatchLoader:
+    """The batches of the steps that are left, as a data loader.
+
+    Args:
+        batch: From a step to its batch.
+        start: First step, above 0 where a training goes on.
+        steps: Steps of the whole training.
+    """
+
+    def __init__(self, batch: Callable[[int], Tensor], start: int, steps: int) -> None:
+        self.batch = batch
+        self.start = start
+        self.steps = steps
+
+    def __len__(self) -> int:
+        """Steps of the whole training: Lightning counts those that were done before, too."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.batch(step) for step in range(self.start, self.steps))
 
 
 class InTurn:

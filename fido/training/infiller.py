@@ -12,7 +12,16 @@ from torch import Tensor, nn
 from fido.masks.hole_masks import HoleMask
 from fido.runtime.noise import image_seed
 from fido.training.averaged import AveragedTraining
+from fido.training.data import BatchLoader
 from fido.training.perceptual_distance import PerceptualDistance
+
+OPTIMISATION = {
+    "learning_rate": 6e-4,
+    "weight_decay": 1e-4,
+    "betas": (0.9, 0.99),
+    "warmup": 300,
+    "ema_decay": 0.999,
+}
 
 
 def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
@@ -28,7 +37,7 @@ def hole_l1(proposal: Tensor, image: Tensor, keep: Tensor) -> Tensor:
 
 
 class InfillerTraining(AveragedTraining):
-    """Trains network(image, keep) -> proposal on masks of a given law.
+    """Train network(image, keep) -> proposal on masks of a given distribution.
 
     loss = hole L1 + perceptual_weight * perceptual distance of the composed image. The images and
     masks of a step are functions of (seed, step) alone, and the average of the weights is part of
@@ -37,24 +46,23 @@ class InfillerTraining(AveragedTraining):
     Args:
         network: Maps (n, 3, h, w) images in [0, 1] and keep masks to proposals.
         batches: From a step to its (n, 3, h, w) images in [0, 1].
-        hole_masks: Law of the training masks.
+        hole_masks: Distribution of the training masks.
         validation_images: (n, 3, h, w) in [0, 1], never trained on.
-        validation_masks: Laws by name; hole L1 is logged for each.
-        steps: Optimiser steps of the whole training, for the schedule.
+        validation_masks: Distributions by name; hole L1 is logged for each.
         perceptual: Distance for the second term, or None.
         perceptual_weight: Its weight beside hole L1 in [0, 1] units.
         perceptual_from: First step with the second term.
-        perceptual_every: The term is computed every so many steps with as many times its weight.
-        learning_rate: Highest learning rate of AdamW.
-        weight_decay: AdamW's decay.
-        warmup: Steps of linear rise.
-        ema_decay: Decay a step of the average of the weights.
+        perceptual_every: Steps between two computations of the term, each with as many times its
+            weight.
         clip: Largest norm of the gradient.
-        workers: Threads that share a batch. On a CPU with other work to do, whole parts of the
-            batch wait less for each other than the threads inside every operation do; give
-            PyTorch one thread then.
+        workers: Threads that share a batch. On a busy CPU this is faster than threads inside of
+            operations; give PyTorch one thread then.
         seed: Seed of the masks.
+        **optimisation: See `AveragedTraining`; by default learning_rate 6e-4, weight_decay 1e-4,
+            betas (0.9, 0.99), warmup 300 and ema_decay 0.999.
     """
+
+    frozen = ("perceptual",)
 
     def __init__(
         self,
@@ -63,30 +71,23 @@ class InfillerTraining(AveragedTraining):
         hole_masks: HoleMask,
         validation_images: Tensor,
         validation_masks: Mapping[str, HoleMask],
-        steps: int,
         perceptual: PerceptualDistance | None = None,
         perceptual_weight: float = 0.1,
         perceptual_from: int = 0,
         perceptual_every: int = 1,
-        learning_rate: float = 6e-4,
-        weight_decay: float = 1e-4,
-        warmup: int = 300,
-        ema_decay: float = 0.999,
         clip: float = 1.0,
         workers: int = 1,
         seed: int = 0,
+        **optimisation: Any,
     ) -> None:
         network = network.to(memory_format=torch.channels_last)
-        super().__init__(
-            network, steps, learning_rate, weight_decay, (0.9, 0.99), warmup, ema_decay
-        )
+        super().__init__(network, **{**OPTIMISATION, **optimisation})
         self.automatic_optimization = False
         self.batches = batches
         self.hole_masks = hole_masks
         self.validation_images = validation_images
         self.validation_masks = dict(validation_masks)
-        # In a tuple: a frozen network is neither trained nor part of the checkpoint.
-        self._perceptual = (perceptual,)
+        self.perceptual = perceptual
         self.perceptual_weight = perceptual_weight
         self.perceptual_from = perceptual_from
         self.perceptual_every = perceptual_every
@@ -94,22 +95,19 @@ class InfillerTraining(AveragedTraining):
         self.workers = workers
         self.seed = seed
 
-    def on_fit_start(self) -> None:
-        """Brings the frozen network to the device of the trained one."""
-        for perceptual in self._perceptual:
-            if perceptual is not None:
-                perceptual.to(self.device)
+    def train_dataloader(self) -> BatchLoader:
+        """The batches that are left."""
+        return BatchLoader(self.batches, self.global_step, self.steps)
 
     def masks(self, law: HoleMask, images: Tensor, purpose: str) -> Tensor:
-        """Masks of `law` for `images`, from (seed, purpose) alone, drawn on the CPU."""
+        """Draw masks of a distribution for images, from (seed, purpose) alone, on the CPU."""
         generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "hole_masks"))
         n, _, h, w = images.shape
         return law.sample(n, h, w, generator).to(images.device)
 
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One step on the batch of the current step; what the loader yields is not looked at."""
+    def training_step(self, image: Tensor, batch_idx: int) -> None:
+        """One step on a batch of images."""
         step = self.global_step
-        image = self.batches(step).to(self.device)
         keep = self.masks(self.hole_masks, image, str(step))
         optimizer, schedule = cast(Any, self.optimizers()), cast(Any, self.lr_schedulers())
         for parameter, gradient in zip(
@@ -121,7 +119,7 @@ class InfillerTraining(AveragedTraining):
         schedule.step()
 
     def gradients(self, image: Tensor, keep: Tensor, step: int) -> list[Tensor]:
-        """Gradients of the loss with respect to the network's parameters, in their order.
+        """Return the gradients of the loss for the network's parameters, in their order.
 
         The batch is cut into `workers` parts; every part has its own thread and graph. The
         gradients are those of the whole batch, up to rounding and the perceptual scale.
@@ -150,30 +148,29 @@ class InfillerTraining(AveragedTraining):
 
     def perceptual_at(self, step: int) -> bool:
         """Whether the loss of this step has its second term."""
-        wanted = step >= self.perceptual_from and step % self.perceptual_every == 0
-        return wanted and self._perceptual[0] is not None
+        due = step >= self.perceptual_from and step % self.perceptual_every == 0
+        return due and self.perceptual is not None
 
     def perceptual_term(self, proposal: Tensor, image: Tensor, keep: Tensor, step: int) -> Tensor:
-        """Perceptual distance of the composed image, or 0 where the step has no such term."""
-        perceptual = self._perceptual[0]
-        if perceptual is None or not self.perceptual_at(step):
+        """Perceptual distance of the composed image, or 0 if the step has no such term."""
+        if self.perceptual is None or not self.perceptual_at(step):
             return torch.zeros((), device=image.device)
-        distance: Tensor = perceptual(keep * image + (1 - keep) * proposal, image)
+        distance: Tensor = self.perceptual(keep * image + (1 - keep) * proposal, image)
         return distance
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Hole L1 of the averaged weights for every law, always on the same images and masks."""
+        """Log hole L1 of the averaged weights for every distribution, on fixed masks."""
         for name, value in self.evaluate(self.fill).items():
             self.log(f"val/{name}", value, batch_size=1)
 
     def fill(self, image: Tensor, keep: Tensor) -> Tensor:
-        """(n, 3, h, w) proposals of the averaged weights."""
+        """Return (n, 3, h, w) proposals of the averaged weights."""
         proposal: Tensor = self.ema(image, keep)
         return proposal
 
     @torch.no_grad()
     def evaluate(self, fill: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
-        """Hole L1 of any fill function on the validation images, by the name of the law."""
+        """Return hole L1 of a fill function on the validation images, by distribution."""
         result = {}
         for name, law in self.validation_masks.items():
             keep = self.masks(law, self.validation_images, f"validation {name}")

@@ -1,4 +1,4 @@
-"""Training of the image-completion VAE: Gaussian likelihood of what was dropped, and a KL term."""
+"""Training of the inpainting VAE: Gaussian likelihood of dropped pixels, and a KL term."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional
 
 from fido.infillers.resolution import infill_at_resolution, resize_kept
 from fido.networks.inpainting_vae import InpaintingVAE
+from fido.runtime.checks import check_at_least
 from fido.runtime.noise import image_seed
 from fido.training.infiller import InfillerTraining
 
 
-def gaussian_nll(wanted: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """`(log_variance + (wanted - mean)^2 exp(-log_variance)) / 2`, elementwise, in nats.
+def gaussian_nll(truth: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """`(log_variance + (truth - mean)^2 exp(-log_variance)) / 2`, elementwise, in nats.
 
     The constant log(2 pi) / 2 is left out, as in the paper's code.
     """
-    return 0.5 * (log_variance + (wanted - mean).square() * torch.exp(-log_variance))
+    return 0.5 * (log_variance + (truth - mean).square() * torch.exp(-log_variance))
 
 
 def standard_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -29,13 +30,13 @@ def standard_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 class VaeTraining(InfillerTraining):
-    """Trains an `InpaintingVAE` to predict what masks of a given law drop.
+    """Train an `InpaintingVAE` to predict the dropped pixels of masks of a given distribution.
 
     loss = [sum of the Gaussian NLL of dropped values + kl_weight * sum of the latents' KL +
     l1_weight * sum of absolute errors of the mean] / number of dropped values, all sums over the
     batch. The image and mask are brought to the
-    network's resolution first: it sees averages of the kept pixels of every cell, and has to say
-    the average of the dropped ones, counted by their number. At full resolution these are the
+    network's resolution first: it sees the averages of the kept pixels of every cell and predicts
+    the average of the dropped ones, weighted by their number. At full resolution these are the
     pixels themselves, and the loss is the paper's but for the divisor.
 
     Args:
@@ -62,11 +63,8 @@ class VaeTraining(InfillerTraining):
         **training: Any,
     ) -> None:
         super().__init__(network, **training)
-        if shrink < 1:
-            raise ValueError(f"training.shrink must be 1 or more, got {shrink}")
-        for name, weight in (("kl_weight", kl_weight), ("l1_weight", l1_weight)):
-            if weight < 0:
-                raise ValueError(f"training.{name} must be 0 or more, got {weight}")
+        check_at_least(1, "training", shrink=shrink)
+        check_at_least(0, "training", kl_weight=kl_weight, l1_weight=l1_weight)
         self.shrink = shrink
         self.kl_weight = kl_weight
         self.l1_weight = l1_weight
@@ -77,7 +75,7 @@ class VaeTraining(InfillerTraining):
         generator = torch.Generator().manual_seed(image_seed(self.seed, str(step), "latent"))
         noise = torch.randn(len(image), *self.network.latent_shape(*size), generator=generator)
         parameters = list(self.network.parameters())
-        total = (1 - functional.adaptive_avg_pool2d(keep, size)).sum().clamp_min(1.0)
+        total = (1 - F.adaptive_avg_pool2d(keep, size)).sum().clamp_min(1.0)
 
         def part(
             image: Tensor, keep: Tensor, noise: Tensor
@@ -96,7 +94,7 @@ class VaeTraining(InfillerTraining):
     def loss_terms(
         self, image: Tensor, keep: Tensor, noise: Tensor, total: Tensor
     ) -> dict[str, Tensor]:
-        """What some rows of a batch add to its loss, and the parts of that.
+        """Return the share of some rows in the loss of a batch, and its terms.
 
         Args:
             image: (n, 3, h, w) in [0, 1].
@@ -110,12 +108,12 @@ class VaeTraining(InfillerTraining):
         """
         size = self.shrunk(image)
         shown, kept = resize_kept(image, keep, size)
-        wanted, _ = resize_kept(image, 1 - keep, size)
-        weight = (1 - functional.adaptive_avg_pool2d(keep, size)) / (3 * total)
-        told = self.network.complete(shown, kept, noise)
-        nll = (weight * gaussian_nll(wanted, told.mean, told.log_variance)).sum()
-        kl = standard_kl(told.latent_mean, told.latent_log_variance).sum() / (3 * total)
-        l1 = (weight * (wanted - told.mean).abs()).sum()
+        truth, _ = resize_kept(image, 1 - keep, size)
+        weight = (1 - F.adaptive_avg_pool2d(keep, size)) / (3 * total)
+        completion = self.network.complete(shown, kept, noise)
+        nll = (weight * gaussian_nll(truth, completion.mean, completion.log_variance)).sum()
+        kl = standard_kl(completion.latent_mean, completion.latent_log_variance).sum() / (3 * total)
+        l1 = (weight * (truth - completion.mean).abs()).sum()
         return {
             "loss": nll + self.kl_weight * kl + self.l1_weight * l1,
             "nll": nll,
@@ -124,7 +122,7 @@ class VaeTraining(InfillerTraining):
         }
 
     def shrunk(self, image: Tensor) -> tuple[int, int]:
-        """Rows and columns that the network sees of (n, 3, h, w)."""
+        """Return rows and columns of (n, 3, h, w) images at the network's resolution."""
         return image.shape[-2] // self.shrink, image.shape[-1] // self.shrink
 
     def fill(self, image: Tensor, keep: Tensor) -> Tensor:
@@ -133,7 +131,7 @@ class VaeTraining(InfillerTraining):
         return infill_at_resolution(self.ema, image, keep, resolution, multiple=self.network.stride)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Moves the average of the weights; statistics of normalisation layers are copied."""
+        """Move the average of the weights; statistics of normalisation layers are copied."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         for average, newest in zip(self.ema.buffers(), self.network.buffers(), strict=True):
             average.copy_(newest)

@@ -1,4 +1,4 @@
-"""When a mask is a good one: four terms, as the paper and as its authors' code have them."""
+"""Losses of the masking network: four terms, as in the paper and as in its authors' code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fido import scores
 
 
 class MaskerLoss(Protocol):
-    """From masks, and what the classifier says with and without their region, to a loss."""
+    """A loss of masks and of the logits with and without their region."""
 
     def __call__(
         self, keep: Tensor, kept: Tensor, dropped: Tensor, target: Tensor, real: Tensor
@@ -20,10 +20,10 @@ class MaskerLoss(Protocol):
 
         Args:
             keep: (n, 1, h, w) masks in [0, 1] at the network's resolution; 1 keeps.
-            kept: (n, classes) logits of the images of which the mask's region is left.
-            dropped: (n, classes) logits of the images of which it is gone.
+            kept: (n, classes) logits of the images of which only the mask's region is left.
+            dropped: (n, classes) logits of the images without the mask's region.
             target: (n,) the classes that the images show.
-            real: (n,) bool; False where the mask was drawn for a class that is not there.
+            real: (n,) bool; False where the mask is for a class that the image does not show.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How far apart images are to the first stages of a frozen network."""
+"""Perceptual distance in the first stages of a frozen network."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class PerceptualDistance(nn.Module):
     square over the batch of references.
 
     Args:
-        classifier: A timm EfficientNet in its wrapper. It must not be the classifier that the
-            infiller is going to explain: fills would lean towards its evidence.
-        stages: How many stages of blocks, each a tap; three end at stride 8: texture, not objects.
+        classifier: A timm EfficientNet. It must not be the classifier that the infiller will help
+            to explain: infills would be biased towards its evidence.
+        stages: Number of stages of blocks to compare; three end at stride 8: texture, not objects.
     """
 
     mean: Tensor
@@ -37,7 +37,7 @@ class PerceptualDistance(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> PerceptualDistance:
-        """Stays in evaluation mode: the statistics of its normalisation are frozen."""
+        """Stay in evaluation mode: the statistics of its normalisation are frozen."""
         return super().train(False)
 
     def taps(self, image: Tensor) -> list[Tensor]:
@@ -52,9 +52,9 @@ class PerceptualDistance(nn.Module):
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
         """Scalar distance; gradients reach `image` only."""
         with torch.no_grad():
-            wanted = self.taps(reference)
+            references = self.taps(reference)
         distances = [
             ((a - b).abs() / b.square().mean((0, 2, 3), keepdim=True).sqrt().clamp_min(1e-3)).mean()
-            for a, b in zip(self.taps(image), wanted, strict=True)
+            for a, b in zip(self.taps(image), references, strict=True)
         ]
         return torch.stack(distances).mean()

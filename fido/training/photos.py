@@ -1,4 +1,4 @@
-"""A source of photos, made ready for training an infiller."""
+"""Photos for the training of infillers."""
 
 from __future__ import annotations
 
@@ -62,6 +62,9 @@ class TrainingPhotos:
                 for index, (side, batch) in enumerate(crops)
             ]
         )
+
+    classes: Sequence[str] = ()
+    """No network of these trainings tells classes apart."""
 
     def batch(self, step: int) -> Tensor:
         """(n, 3, side, side) float32 RGB in [0, 1]: batch number `step`."""

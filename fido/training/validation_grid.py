@@ -17,7 +17,7 @@ from fido.runtime.files import atomic_path
 
 
 class FillsValidationImages(Protocol):
-    """What a module must offer; see `InfillerTraining`."""
+    """The part of `InfillerTraining` that is drawn."""
 
     validation_images: Tensor
     validation_masks: dict[str, HoleMask]
@@ -32,7 +32,7 @@ class FillsValidationImages(Protocol):
 
 
 class ValidationGrid(pl.Callback):
-    """After every validation: images above, and for every law what was kept above what was filled.
+    """Draw a grid after every validation: images, and for every mask kept pixels and infills.
 
     The picture is written to `<folder>/infills/<step>.png` and given to the loggers that take
     images, always with the same images and masks.
@@ -40,7 +40,7 @@ class ValidationGrid(pl.Callback):
     Args:
         folder: The training's folder.
         images: Number of images, a column each.
-        laws: Names of validation mask laws, two rows each.
+        laws: Names of validation masks, two rows each.
     """
 
     def __init__(self, folder: Path | str, images: int, laws: list[str]) -> None:
@@ -77,7 +77,7 @@ class ValidationGrid(pl.Callback):
         return pixels.reshape(height, width, 3).cpu().numpy()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes and logs the picture."""
+        """Write and log the picture."""
         picture = self.picture(pl_module, pl_module.device)  # type: ignore[arg-type]
         with atomic_path(self.folder / f"{trainer.global_step:07d}.png") as temporary:
             Image.fromarray(picture).save(temporary)

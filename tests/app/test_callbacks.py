@@ -6,7 +6,8 @@ from noise_images import noise, save
 from omegaconf import OmegaConf
 from PIL import Image
 
-from fido.app.callbacks import check_optimized_metric, draw_contact_sheet, optimized_values
+from fido.app.explain import check_optimized_metric, optimized_values
+from fido.report.contact_sheet import draw_contact_sheet
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import sweep_stores
 
@@ -53,8 +54,8 @@ def test_a_job_returns_what_a_search_asks_for():
 def test_experiments_that_share_maps_do_not_name_them(tmp_path):
     for store in jobs(
         tmp_path,
-        a=["experiment=fido_fig8", "preset=fido_ca"],
-        b=["experiment=fido_table1", "preset=realtime"],
+        a=["experiment=chang2019_fig8", "preset=fido_ca"],
+        b=["experiment=chang2019_table1", "preset=realtime"],
     ):
         save(store, 0, torch.rand(1, 48, 64))
     assert list(sweep_stores(tmp_path)) == ["preset=fido_ca", "preset=realtime"]

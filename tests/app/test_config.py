@@ -1,16 +1,15 @@
 """The folder of config files is the registry: every leaf composes and builds."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
-from configurations import CONF, explain_config
-from hydra import compose, initialize_config_dir
+from configurations import CONF, command_config, explain_config
 from omegaconf import OmegaConf
 from planted import planted_classifier, planted_sample
 
-from fido.app.instantiate import build, job_folder, logged_settings, settings_of
+from fido.app.help import groups_of, options_of, read_header
+from fido.app.instantiate import build, logged_settings, settings_of
 from fido.infillers.base import Infiller
 from fido.infillers.mean import MeanInfiller
 from fido.masks.objectives import Objective
@@ -90,34 +89,79 @@ def offline(*_, **__):
     raise URLError("no network")
 
 
-@pytest.mark.parametrize("law", [x for x in leaves("hole_masks") if x != "validation"])
+COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
+INNER = ("mask_distributions", "wandb_sweep")  # parts of metrics; sweeps of `wandb agent`
+
+
+def test_every_option_belongs_to_a_group_of_a_command():
+    reached = {
+        path for c in COMMANDS for group in groups_of(c) for path in options_of(c, group).values()
+    }
+    options = {path for path in CONF.rglob("[!_]*.yaml") if path.parent != CONF}
+    lost = {path for path in options - reached if path.parent.name not in INNER}
+    assert not lost
+
+
+def of_commands():
+    for command in COMMANDS:
+        for group in groups_of(command):
+            for option in options_of(command, group):
+                yield command, group, option
+
+
+LISTS = ("metrics", "callbacks")  # groups of which several options are chosen
+ALONE = {"hole_masks/validation"}  # chosen as hole_masks@validation_masks
+BASES = {"loss": ["model=masking_network"]}  # what an option needs beside it
+
+
+@pytest.mark.parametrize(("command", "group", "option"), [*of_commands()])
+def test_every_option_of_every_command_composes(command, group, option):
+    chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
+    if f"{group}/{option}" in ALONE:
+        return
+    config = command_config(command, *BASES.get(group, []), chosen, return_hydra_config=True)
+    if group in LISTS:
+        assert option in (config.metrics if group == "metrics" else config.hydra.callbacks)
+    else:
+        assert config.hydra.runtime.choices[group] == option
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONF.rglob("[!_]*.yaml")), ids=lambda p: str(p.relative_to(CONF))
+)
+def test_every_option_says_what_it_is_in_a_line(path):
+    first = read_header(path).first
+    assert first, "the first comment is what --help shows"
+    assert len(first) <= 130, first
+    assert first[0].isupper() or first.startswith(("log", "p(")), first
+
+
+@pytest.mark.parametrize("law", [x for x in leaves("train/hole_masks") if x != "validation"])
 def test_every_law_of_training_masks_drops_some_pixels_and_keeps_some(law):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train_vae", [f"hole_masks={law}"])
+    config = command_config("train", f"hole_masks={law}")
     drawn = build(config.training.hole_masks).sample(32, 224, 224, torch.Generator().manual_seed(0))
     assert drawn.shape == (32, 1, 224, 224)
     assert drawn.unique().tolist() == [0, 1]
     assert 0.1 < float(drawn.mean()) < 0.9
 
 
-@pytest.mark.parametrize("experiment", leaves("experiment"))
-def test_every_experiment_composes(experiment):
+@pytest.mark.parametrize("experiment", leaves("explain/experiment"))
+def test_every_experiment_of_explain_has_settings_that_resolve(experiment):
     config = explain_config(f"experiment={experiment}")
     OmegaConf.to_container(config, resolve=True)
     assert settings_of(config)["explainer"]["_target_"]
 
 
-@pytest.mark.parametrize("sweep", leaves("sweep"))
+@pytest.mark.parametrize("sweep", leaves("explain/sweep"))
 def test_every_sweep_names_parameters_that_exist(sweep):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("explain", [f"sweep={sweep}"], return_hydra_config=True)
+    config = command_config("explain", f"sweep={sweep}", return_hydra_config=True)
     assert config.hydra.mode.name == "MULTIRUN"
     for parameter, values in config.hydra.sweeper.params.items():
         assert OmegaConf.select(config, parameter) is not None, parameter
         assert len(str(values).split(",")) >= 4
 
 
-@pytest.mark.parametrize("experiment", ["generative_table3", "generative_table4"])
+@pytest.mark.parametrize("experiment", ["agarwal2020_table3", "agarwal2020_table4"])
 def test_the_tables_with_scenes_take_places365(experiment):
     config = explain_config(
         f"experiment={experiment}", "data=places365", "classifier=places365_resnet50", "preset=sp"
@@ -139,6 +183,8 @@ def test_runs_are_compared_by_what_their_explainer_uses():
 def test_experiment_paper_pins_every_published_number():
     config = explain_config("experiment=paper", "data=folder", "data.path=x")
     assert OmegaConf.to_container(config.mask) == {
+        "_target_": "fido.masks.concrete.ConcreteMask",
+        "_partial_": True,
         "grid": 56,
         "temperature": 0.1,
         "initial_keep_prob": 0.5,
@@ -171,7 +217,7 @@ def test_build_fills_what_a_leaf_leaves_open_with_the_very_object():
     explainer = build(
         explain_config().explainer, classifier=classifier, infiller=MeanInfiller(), progress=None
     )
-    assert explainer.fit.classifier is classifier
+    assert explainer.classifier is classifier
 
 
 def test_a_new_explainer_runs_without_touching_anything_else(tmp_path):
@@ -200,11 +246,3 @@ def test_a_new_explainer_runs_without_touching_anything_else(tmp_path):
     )
     assert runner.run(One())["images"] == {"explained": 1}
     assert ResultsStore(tmp_path).load("planted").region.sum() == 100
-
-
-def test_a_jobs_folder_names_what_the_sweep_changes(monkeypatch):
-    line = ["-m", "infiller=ca,vae", "data.only_correct=true", "data.limit=8"]
-    monkeypatch.setenv("FIDO_SWEEP_LINE", json.dumps(line))
-    # As Hydra hands them to a job: switches are written anew.
-    job = ["infiller=vae", "data.only_correct=True", "data.limit=8"]
-    assert job_folder(job) == "infiller=vae"

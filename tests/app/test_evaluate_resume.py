@@ -9,10 +9,19 @@ import time
 import pytest
 import torch
 from analytic import share_classifier
-from noise_images import BLACK, BOX, SIZE, counted, evaluation, metrics, noise, save, two_stores
+from noise_images import (
+    BLACK,
+    BOX,
+    SIZE,
+    by_image,
+    counted,
+    evaluation,
+    metrics,
+    noise,
+    save,
+    two_stores,
+)
 
-from fido.evaluation.evaluation import ComparedRows, Evaluation
-from fido.evaluation.samples import StoredSamples
 from fido.infillers.random import RandomInfiller
 from fido.metrics.deletion import Deletion
 from fido.metrics.localization import Localization
@@ -25,6 +34,12 @@ def stores(tmp_path):
     return two_stores(tmp_path)
 
 
+def assert_same(one, other):
+    assert list(one) == list(other)
+    for image_id, values in one.items():
+        assert values == pytest.approx(other[image_id], abs=0, nan_ok=True)
+
+
 def test_what_is_on_disk_is_not_computed_again(stores, tmp_path):
     classifier = counted()
     first = evaluation(stores, tmp_path / "out", metrics(classifier)).run()
@@ -34,17 +49,10 @@ def test_what_is_on_disk_is_not_computed_again(stores, tmp_path):
     elsewhere = evaluation({"good": stores["good"]}, tmp_path / "other", metrics(classifier)).run()
     # Only the rows without an explainer belong to the folder; the store's scores are in the store.
     assert 0 < classifier.network.rows - done < done / 2
-    for name, metric in metrics().items():
+    for name in metrics():
         for row in first[name]:
-            assert list(again[name][row]) == list(first[name][row])
-            for image_id, values in metric.finalize(first[name][row]).items():
-                assert metric.finalize(again[name][row])[image_id] == pytest.approx(
-                    values, abs=0, nan_ok=True
-                )
-        assert (
-            metric.finalize(elsewhere[name]["good"]).keys()
-            == metric.finalize(first[name]["good"]).keys()
-        )
+            assert_same(by_image(first, name, row), by_image(again, name, row))
+        assert_same(by_image(first, name, "good"), by_image(elsewhere, name, "good"))
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(stores, tmp_path):
@@ -54,17 +62,14 @@ def test_a_killed_evaluation_goes_on_where_it_was(stores, tmp_path):
         shutil.rmtree(store.folder / "scored")
     broken, resumed = counted(), counted()
     first = evaluation(stores, tmp_path / "out", metrics(broken))
-    for image_id in first.samples.ids()[:4]:
+    for image_id in first.ids()[:4]:
         first.score_image(image_id)
     (stores["good"].folder / "scored" / ".img04.99.tmp.json").write_text('{"torn')
     records = evaluation(stores, tmp_path / "out", metrics(resumed)).run()
     assert broken.network.rows + resumed.network.rows == whole.network.rows
-    for name, metric in metrics().items():
+    for name in metrics():
         for row in expected[name]:
-            one, other = metric.finalize(records[name][row]), metric.finalize(expected[name][row])
-            assert list(one) == list(other)
-            for image_id in one:
-                assert one[image_id] == pytest.approx(other[image_id], abs=0, nan_ok=True)
+            assert_same(by_image(records, name, row), by_image(expected, name, row))
 
 
 class Slow(Localization):
@@ -115,7 +120,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     for i in range(160):
         save(store, i, noise(i))
     one = evaluation({"many": store}, tmp_path / "out")
-    ids = one.samples.ids()
+    ids = one.ids()
     used = []
     for i, image_id in enumerate(ids):
         one.score_image(image_id)
@@ -127,20 +132,14 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 def test_another_map_or_other_settings_are_scored_anew(stores, tmp_path, monkeypatch):
     def auc(settings=None, classifier=None):
         which = {"deletion": Deletion(classifier or share_classifier(BOX, SIZE), BLACK, 512)}
-        one = Evaluation(
-            which,
-            {"deletion": settings or {}},
-            StoredSamples(stores),
-            ComparedRows(stores),
-            tmp_path / "out",
-        )
-        return one.run()["deletion"]["good"]["img01"].values["auc"]
+        one = evaluation(stores, tmp_path / "out", which, {"deletion": settings or {}})
+        return by_image(one.run(), "deletion", "good")["img01"]["auc"]
 
     before = auc()
     save(stores["good"], 1, noise(5))
     after = auc()
     assert after > before + 0.05
-    page = stores["good"].folder / "scored" / "img01.json"
+    page = stores["good"].folder / "scored" / "img01.class0.seed0.json"
     content = json.loads(page.read_text())
     content["deletion"]["explanation"]["values"]["auc"] = 7.0
     page.write_text(json.dumps(content))
@@ -164,7 +163,8 @@ def test_weights_are_part_of_the_key(stores, tmp_path):
         classifier = share_classifier(BOX, SIZE)
         classifier.network.register_buffer("bias", torch.tensor(bias))
         one = evaluation(stores, tmp_path, {"deletion": Deletion(classifier, BLACK)})
-        return one._keys["deletion"]
+        (found,) = one._digests.values()
+        return found
 
     assert key(0.0) == key(0.0)
     assert key(0.0) != key(1.0)

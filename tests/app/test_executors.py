@@ -101,7 +101,7 @@ def test_wrong_numbers_are_named(arguments, words):
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     config = explain_config(f"output_dir={tmp_path}", "executor=ray")
-    with pytest.raises(ImportError, match=r"pip install -e '\.\[ray\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fido-xai\[ray\]'"):
         Ray()(config, {})
     with pytest.raises(ValueError, match="executor=ray splits the images itself"):
         Ray()(explain_config(f"output_dir={tmp_path}", "num_shards=2"), {})

@@ -13,6 +13,7 @@ from noise_images import (
     BLACK,
     BOX,
     SIZE,
+    by_image,
     counted,
     evaluation,
     metrics,
@@ -24,6 +25,7 @@ from noise_images import (
 
 from fido.evaluation.bootstrap import Bootstrap, Estimate
 from fido.evaluation.evaluation import ScoringObserver
+from fido.evaluation.frame import ScoreCollector, score_frame
 from fido.evaluation.summary import summarise
 from fido.infillers.mean import MeanInfiller
 from fido.masks.baseline_maps import REFERENCE_ROWS
@@ -32,9 +34,10 @@ from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.model_randomization import ModelRandomization
 from fido.metrics.outside_box import OutsideBox
 from fido.metrics.sensitivity import Sensitivity
+from fido.records import Key
 from fido.report.files import write_evaluation
 from fido.report.tables import interval, latex_table, markdown_table
-from fido.runs.store import ResultsStore
+from fido.runs.store import ResultsStore, file_stem
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def csv_rows(text):
 def test_every_file_is_written_and_adds_up(stores, tmp_path):
     folder = tmp_path / "out"
     one = evaluation(stores, folder)
-    evaluated = write_evaluation(folder, one, one.run(), baseline="good")
+    evaluated = write_evaluation(folder, one, one.run(), compare_to="good")
     rows = csv_rows((folder / "scores.csv").read_text())
     assert len([key for key in rows if key[0] == "good"]) == 10
     assert len([key for key in rows if key[0] == "noise"]) == 8
@@ -79,7 +82,7 @@ def test_every_file_is_written_and_adds_up(stores, tmp_path):
     assert list(deletion) == ["Random map", "good", "noise"]
     for file in ("tables.md", "tables/localization.tex", "curves/deletion.csv"):
         assert (folder / file).stat().st_size > 100, file
-    for name in one.metrics:
+    for name in one.tables:
         assert evaluated.figures[name].read_bytes().startswith(b"\x89PNG"), name
 
 
@@ -87,16 +90,12 @@ def test_full_row_is_that_of_a_map_of_ones(stores, tmp_path):
     ones = ResultsStore(tmp_path / "ones")
     for i in range(10):
         save(ones, i, torch.ones(1, *SIZE))
-    records = evaluation({**stores, "ones": ones}, tmp_path / "out").run()
+    results = evaluation({**stores, "ones": ones}, tmp_path / "out").run()
     for name in ("localization", "outside_box", "saliency_metric"):
-        metric = metrics()[name]
-        assert (
-            metric.finalize(records[name]["Full"]).keys()
-            == metric.finalize(records[name]["ones"]).keys()
-        )
-        for image_id, values in metric.finalize(records[name]["Full"]).items():
-            theirs = metric.finalize(records[name]["ones"])[image_id]
-            assert values == pytest.approx(theirs, nan_ok=True), name
+        full, theirs = (by_image(results, name, row) for row in ("Full", "ones"))
+        assert full.keys() == theirs.keys()
+        for image_id, values in full.items():
+            assert values == pytest.approx(theirs[image_id], nan_ok=True), name
 
 
 def test_scores_are_the_same_when_the_store_is_split_in_two_and_merged(stores, tmp_path):
@@ -110,32 +109,34 @@ def test_scores_are_the_same_when_the_store_is_split_in_two_and_merged(stores, t
     ids = list(stores["good"])
     for part in (0, 1):
         half = ResultsStore(tmp_path / f"half{part}")
-        for image_id in ids[part::2]:
-            file = f"{image_id}.safetensors"
+        for key in ids[part::2]:
+            file = f"{file_stem(key)}.safetensors"
             shutil.copy(stores["good"].explanations / file, half.explanations / file)
         one = evaluation({"good": half}, tmp_path / f"out{part}").run()
-        assert sorted(one["localization"]["good"]) == ids[part::2]
+        assert one["localization"]["good"].scores.ids == [key.image_id for key in ids[part::2]]
         # Two folders become one by copying, scores and all.
         shutil.copytree(half.folder, merged.folder, dirs_exist_ok=True)
 
-    assert sorted(p.stem for p in (merged.folder / "scored").iterdir()) == ids
+    assert sorted(p.stem for p in (merged.folder / "scored").iterdir()) == [
+        file_stem(key) for key in ids
+    ]
     assert tables(merged, tmp_path / "two") == tables(stores["good"], tmp_path / "whole")
 
 
 def test_torchmetrics_merges_and_resets(stores):
     for name in metrics():
         whole, first, second = (metrics()[name] for _ in range(3))
-        for i, image_id in enumerate(stores["good"]):
-            pair = stores["good"].sample(image_id), stores["good"].load(image_id)
+        for i, key in enumerate(stores["good"]):
+            pair = stores["good"].sample(key), stores["good"].load(key)
             whole.update(*pair)
             (first if i % 2 else second).update(*pair)
         first.merge_state(second)
-        assert first.per_image().keys() == whole.per_image().keys()
+        assert first.scores().ids == whole.scores().ids
         for column, value in whole.compute().items():
             merged = first.compute()[column]
             assert torch.equal(merged, value) or bool(merged.isnan() & value.isnan()), column
         whole.reset()
-        assert whole.per_image() == {}
+        assert len(whole.scores()) == 0
 
 
 def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
@@ -145,13 +146,8 @@ def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
     one = evaluation(
         {"good": stores["good"]}, tmp_path, which, infillers={"black": BLACK, "white": white}
     )
-    table = summarise(
-        "infill_probability",
-        which["infill_probability"],
-        one.run()["infill_probability"],
-        "input",
-        Bootstrap(),
-    )
+    results = one.run()
+    (table,) = summarise(results, score_frame(results), "input")
     means = {name: row.estimates["holes_probability"].mean for name, row in table.rows.items()}
     assert list(means) == ["input", "black", "white"]
     assert means["black"] < means["input"] < means["white"]
@@ -167,19 +163,20 @@ def test_maps_of_groups_are_compared(stores, tmp_path):
     which = {"sensitivity": Sensitivity(), "model_randomization": ModelRandomization()}
     groups = {"stable": ["good", "good again"], "seeds": list(seeds)}
     every = {**stores, "good again": stores["good"], **seeds}
-    records = evaluation(every, tmp_path / "out", which, groups=groups).run()
-    stable = records["sensitivity"]["stable"]
+    results = evaluation(every, tmp_path / "out", which, groups=groups).run()
+    stable = by_image(results, "sensitivity", "stable")
     assert len(stable) == 10
-    assert all(s.values["ssim"] == pytest.approx(1) for s in stable.values())
-    assert list(records["sensitivity"]["seeds"]) == ["img00", "img01", "img02", "img03"]
-    assert 0 < records["sensitivity"]["seeds"]["img00"].values["spearman"] < 0.9
-    assert list(records["model_randomization"]) == ["good again", "seed=1", "seed=2"]
-    assert len(records["model_randomization"]["seed=2"]) == 4
+    assert all(values["ssim"] == pytest.approx(1) for values in stable.values())
+    seeds = by_image(results, "sensitivity", "seeds")
+    assert list(seeds) == ["img00", "img01", "img02", "img03"]
+    assert 0 < seeds["img00"]["spearman"] < 0.9
+    assert list(results["model_randomization"]) == ["good again", "seed=1", "seed=2"]
+    assert len(by_image(results, "model_randomization", "seed=2")) == 4
 
 
 def test_maps_that_some_run_lacks_are_counted(stores, tmp_path):
     one = evaluation(stores, tmp_path, {"sensitivity": Sensitivity()}, groups={"both": [*stores]})
-    assert len(one.run()["sensitivity"]["both"]) == 8
+    assert len(one.run()["sensitivity"]["both"].scores) == 8
     assert one.counts()["both"] == {"left out: not in all runs compared": 2}
     assert one.counts()["noise"] == {"explained": 8, "failed": 2}
 
@@ -190,28 +187,29 @@ def test_scoring_as_it_goes_leaves_nothing_to_do(stores, tmp_path):
     observer = ScoringObserver(evaluation(store, tmp_path / "run", metrics(classifier)))
 
     class Result:
-        def __init__(self, image_id):
-            self.sample = store["good"].sample(image_id)
+        def __init__(self, key):
+            self.explanation = store["good"].load(key)
 
     observer.begin(0, 10)
-    for image_id in store["good"]:
-        observer.result(Result(image_id))
+    for key in store["good"]:
+        observer.result(Result(key))
     observer.skipped({"id": "x", "status": "failed"})
     done = classifier.network.rows
-    records = observer.evaluation.run()
+    results = observer.evaluation.run()
     assert classifier.network.rows == done
-    assert len(records["deletion"]["good"]) == 10
+    assert len(results["deletion"]["good"].scores) == 10
 
 
-def summary_of(values, **options):
-    class Two(OutsideBox):
-        pass
-
-    records = {
-        row: {image_id: Two().score(*pair) for image_id, pair in images.items()}
-        for row, images in values.items()
-    }
-    return summarise("outside_box", Two(), records, options.get("baseline"), Bootstrap(200))
+def summary_of(values):
+    metric, rows = OutsideBox(), {}
+    for row, images in values.items():
+        collector = ScoreCollector()
+        for image_id, pair in images.items():
+            collector.add(Key(image_id, 0), metric.score(*pair))
+        rows[row] = collector.row_scores(metric)
+    results = {"outside_box": rows}
+    (summary,) = summarise(results, score_frame(results), None, Bootstrap(200))
+    return summary
 
 
 def test_tables_show_n_intervals_and_differences():
@@ -253,5 +251,5 @@ def test_undefined_numbers_and_missing_rows_are_visible():
         {"a": {i: (s, explanation(box_map(BOX, SIZE), i)) for i, s in bare.items()}}
     )
     assert summary.rows["a"].estimates["outside"].n == 2
-    assert len(summary.rows["a"].per_image) == 3
-    assert "img00" in summary.rows["a"].per_image
+    assert summary.rows["a"].images == 3
+    assert math.isnan(summary.rows["a"].values["outside"][0])

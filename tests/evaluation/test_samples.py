@@ -5,12 +5,21 @@ import math
 import pytest
 import torch
 from analytic import explanation, share_classifier
-from noise_images import BLACK, BOX, SIZE, evaluation, metrics, noise, sample, two_stores
+from noise_images import (
+    BLACK,
+    BOX,
+    SIZE,
+    by_image,
+    evaluation,
+    evaluation_of_samples,
+    noise,
+    sample,
+    two_stores,
+)
 
 from fido.data.base import Entry
-from fido.evaluation.evaluation import ComparedRows, Evaluation
 from fido.evaluation.samples import PhotoSamples, StoredSamples
-from fido.masks.baseline_maps import REFERENCE_ROWS
+from fido.evaluation.stored_explanations import StoredExplanations
 from fido.metrics.deletion import Deletion
 from fido.metrics.outside_box import OutsideBox
 from fido.records import Sample
@@ -43,26 +52,24 @@ def test_other_explained_classes_and_misclassified_images_are_counted(stores, tm
     which = {"outside_box": OutsideBox()}
     both = evaluation({"good": stores["good"], "other": other}, tmp_path / "out", which)
     both.run()
-    assert both.samples.counts()["other"] == {"explained": 3, "other class": 3}
-    correct = StoredSamples({"other": other}, only_correct=True)
+    assert both.counts()["other"] == {"explained": 3, "other class": 3}
+    correct = StoredSamples(StoredExplanations({"other": other}), only_correct=True)
     loaded = [correct.load(image_id) is not None for image_id in correct.ids()]
     assert loaded == [True, False, True]
     assert correct.counts() == {"other": {"explained": 3, "left out: misclassified": 1}}
 
 
 def test_only_common_images_make_means_of_the_same_images(stores, tmp_path):
-    samples = StoredSamples(stores, common=True)
-    one = Evaluation(
-        {"outside_box": OutsideBox()}, {}, samples, ComparedRows(stores), tmp_path / "out"
-    )
-    records = one.run()["outside_box"]
-    assert list(records["good"]) == list(records["noise"]) == [f"img{i:02d}" for i in range(8)]
-    assert samples.counts() == {
+    one = evaluation(stores, tmp_path / "out", {"outside_box": OutsideBox()}, common=True)
+    results = one.run()
+    both = [list(by_image(results, "outside_box", row)) for row in stores]
+    assert both == [[f"img{i:02d}" for i in range(8)]] * 2
+    assert one.counts() == {
         "good": {"explained": 10, "left out: not explained by all": 2},
         "noise": {"explained": 8, "failed": 2},
     }
     crashed = {**stores, "crashed before its first map": ResultsStore(tmp_path / "crashed")}
-    assert StoredSamples(crashed, common=True).ids() == samples.ids()
+    assert StoredSamples(StoredExplanations(crashed), common=True).ids() == one.ids()
 
 
 def test_photos_without_explanations_calibrate_and_are_counted():
@@ -91,11 +98,10 @@ def test_labels_and_boxes_are_those_of_whichever_store_knows_them(tmp_path):
     for store, one in ((bare, Sample(known.id, known.image)), (full, known)):
         row = {"id": one.id, "status": "explained", "label": one.label, "target": 0}
         store.save(one, explanation(noise(1), one.id, 0), row)
-    tables, localization = [], metrics()["localization"]
+    tables = []
     for order in ({"bare": bare, "full": full}, {"full": full, "bare": bare}):
-        records = evaluation(order, tmp_path / "-".join(order)).run()
-        scores = {row: localization.finish(records["localization"][row]) for row in order}
-        tables.append({row: scores[row]["img01"] for row in order})
+        results = evaluation(order, tmp_path / "-".join(order)).run()
+        tables.append({r: by_image(results, "localization", r)["img01"] for r in order})
     for one in (tables[0]["full"], tables[1]["bare"]):
         assert one == pytest.approx(tables[0]["bare"], nan_ok=True)
     assert not math.isnan(tables[0]["bare"]["wsl_error"])
@@ -126,10 +132,9 @@ def test_photos_without_a_label_are_scored_for_the_predicted_class(tmp_path):
     samples = PhotoSamples(Photos(), share_classifier(BOX, SIZE))
     assert samples.load("img01").target in (0, 1)
     assert samples.load("img01").label is None
-    rows = ComparedRows(reference_rows=REFERENCE_ROWS)
-    records = Evaluation(metrics(), {}, samples, rows, tmp_path / "out").run()
-    assert 0 < records["deletion"]["Random map"]["img01"].values["auc"] < 1
-    assert math.isnan(records["saliency_metric"]["Full"]["img01"].values["sm"])
+    results = evaluation_of_samples(samples, tmp_path / "out").run()
+    assert 0 < by_image(results, "deletion", "Random map")["img01"]["auc"] < 1
+    assert math.isnan(by_image(results, "saliency_metric", "Full")["img01"]["sm"])
 
 
 def test_reference_rows_are_scored_anew_for_another_class(tmp_path):
@@ -138,7 +143,8 @@ def test_reference_rows_are_scored_anew_for_another_class(tmp_path):
         row = {"id": one.id, "status": "explained", "label": one.label, "target": target}
         store.save(one, explanation(noise(1), one.id, target), row)
         which = {"deletion": Deletion(share_classifier(BOX, SIZE), BLACK)}
-        return evaluation({"a": store}, tmp_path / "out", which).run()["deletion"]["Random map"]
+        results = evaluation({"a": store}, tmp_path / "out", which).run()
+        return by_image(results, "deletion", "Random map")["img01"]["auc"]
 
-    first, second = (random_map(target)["img01"].values["auc"] for target in (0, 1))
+    first, second = (random_map(target) for target in (0, 1))
     assert first != second

@@ -4,10 +4,7 @@ import pytest
 import torch
 from planted import box_region, planted_sample
 
-from fido.explainers.center import Center
-from fido.explainers.full import Full
-from fido.explainers.ground_truth_box import GroundTruthBox
-from fido.explainers.random_map import RandomMap
+from fido.explainers.baselines import Center, Full, GroundTruthBox, RandomMap
 from fido.records import Sample
 
 

@@ -1,14 +1,16 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from planted import box_region, iou, planted_classifier, planted_sample
 
-from fido.explainers.bbmp import Bbmp
+from fido.explainers.fido import Fido
 from fido.infillers.base import Infiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.masks.objectives import SDR, SSR
-from fido.masks.point import PointMask, binarize_full
+from fido.masks.point import PointMask
 
 
 class Watched(MeanInfiller):
@@ -24,9 +26,9 @@ class Watched(MeanInfiller):
 
 
 def explainer(objective, infiller: Infiller | None = None, **settings):
-    settings = {"steps": 80, "grid": (10, 12), **settings}
+    settings = {"steps": 80, "mask": partial(PointMask, grid=(10, 12)), **settings}
     infiller = infiller or MeanInfiller((0.2, 0.2, 0.2))
-    return Bbmp(planted_classifier(), infiller, objective, **settings)
+    return Fido(planted_classifier(), infiller, objective, samples=1, **settings)
 
 
 @pytest.mark.parametrize("objective", [SSR, SDR])
@@ -80,9 +82,9 @@ def test_only_untouched_pixels_are_shown_to_the_infiller():
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_an_upsampled_mask_of_ones_counts_as_kept(size, align_corners):
     mask = PointMask(1, size, (10, 12), align_corners=align_corners)
-    assert bool((binarize_full(mask.keep_prob()) == 1).all())
+    assert bool((mask.binarize(mask.keep_prob()) == 1).all())
     mask.keep.data[0, 0, 3, 3] = 0.999
-    assert bool((binarize_full(mask.keep_prob()) == 0).any())
+    assert bool((mask.binarize(mask.keep_prob()) == 0).any())
 
 
 def test_a_map_does_not_depend_on_its_batch():
@@ -97,6 +99,6 @@ def test_a_map_does_not_depend_on_its_batch():
 
 def test_wrong_numbers_are_named():
     with pytest.raises(ValueError, match=r"grid.*40 x 48"):
-        explainer(SSR(0.02), grid=64).explain([planted_sample()])
+        explainer(SSR(0.02), mask=partial(PointMask, grid=64)).explain([planted_sample()])
     with pytest.raises(ValueError, match="steps"):
         explainer(SSR(0.02), steps=0)

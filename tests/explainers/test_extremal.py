@@ -120,7 +120,7 @@ def by_hand(cells, size, step, sigma, margin):
 
 @pytest.mark.parametrize("margin", [0, 3, 8])
 def test_smooth_masks_equal_sums_over_all_cells(margin):
-    mask = SmoothMask((22, 30), step=4, sigma=6.0, margin=margin)
+    mask = SmoothMask((22, 30), cell_size=4, sigma=6.0, margin=margin)
     assert mask.grid == (6, 8)
     cells = torch.rand(2, 1, 6, 8, generator=torch.Generator().manual_seed(0))
     full = mask.with_margin(cells)

@@ -1,6 +1,7 @@
 """The optimisation itself: known evidence, a slow oracle, independence of the batch."""
 
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -10,12 +11,18 @@ from planted import box_region, iou, planted_classifier, planted_sample
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SDR, SSR
 from fido.runtime.noise import ImageNoise
 
 
 def explainer(objective, infiller=None, classifier=None, **settings):
-    settings = {"steps": 120, "samples": 4, "mask": {"grid": (10, 12)}, **settings}
+    settings = {
+        "steps": 120,
+        "samples": 4,
+        "mask": partial(ConcreteMask, grid=(10, 12)),
+        **settings,
+    }
     return Fido(
         classifier or planted_classifier(),
         infiller or MeanInfiller((0.2, 0.2, 0.2)),
@@ -96,7 +103,7 @@ def test_same_seed_same_map_other_seed_other_map():
 
 def test_learning_rate_falls_linearly_to_zero():
     """With a gradient of constant sign, Adam's steps are the learning rates: they sum to a half."""
-    fido = explainer(SSR(1000.0, warmup_steps=0), steps=40, mask={"grid": 2})
+    fido = explainer(SSR(1000.0, warmup_steps=0), steps=40, mask=partial(ConcreteMask, grid=2))
     (explanation,) = fido.explain([planted_sample()])
     drop_logit = torch.logit(1 - explanation.keep_prob.flatten()[0])
     expected = 0.05 * sum(1 - step / 40 for step in range(40))

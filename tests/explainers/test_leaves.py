@@ -14,7 +14,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 GRID = ["explainer.grid=6", "explainer.steps=3"]
 # Leaf -> overrides that make it quick on 40 x 48 pixels.
 QUICK = {
-    "bbmp": GRID,
+    "bbmp": ["explainer.mask.grid=6", "explainer.steps=3"],
     "mp": GRID,
     "mp2": ["explainer.grid=6", "explainer.max_steps=3"],
     "sliding_patch": ["explainer.patch=9", "explainer.stride=6"],
@@ -92,7 +92,12 @@ def test_the_same_call_gives_the_same_map(leaf):
 
 def test_bbmp_takes_objective_from_the_run_and_sparsity_from_itself():
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = ["explainer=bbmp", "objective=sdr", "explainer.objective.sparsity=0.02", *GRID]
+        overrides = [
+            "explainer=bbmp",
+            "objective=sdr",
+            "explainer.objective.sparsity=0.02",
+            *QUICK["bbmp"],
+        ]
         leaf = compose("explain", overrides).explainer
     (explanation,), _ = explain(leaf, [planted_sample()])
     torch.testing.assert_close(explanation.saliency, 1 - explanation.keep_prob)

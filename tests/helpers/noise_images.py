@@ -3,8 +3,9 @@
 import torch
 from analytic import box_map, explanation, share_classifier
 
-from fido.evaluation.evaluation import ComparedRows, Evaluation
-from fido.evaluation.samples import StoredSamples
+from fido.evaluation.evaluation import Evaluation
+from fido.evaluation.parts import Part, parts_by_classifier
+from fido.evaluation.stored_explanations import StoredExplanations
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.masks.baseline_maps import REFERENCE_ROWS
@@ -12,6 +13,7 @@ from fido.metrics.deletion import Deletion
 from fido.metrics.localization import Localization
 from fido.metrics.outside_box import OutsideBox
 from fido.metrics.saliency_metric import SaliencyMetric
+from fido.metrics.subjects import ComparedRows
 from fido.records import Sample
 from fido.runs.store import ResultsStore
 
@@ -62,11 +64,37 @@ def metrics(classifier=None):
     }
 
 
-def evaluation(stores, folder, which=None, **contenders):
+def evaluation(stores, folder, which=None, settings=None, common=False, only_correct=False, **rows):
+    """Of stores that all explain one classifier."""
     which = metrics() if which is None else which
-    settings = {name: {"name": name} for name in which}
-    rows = ComparedRows(stores, reference_rows=REFERENCE_ROWS, **contenders)
-    return Evaluation(which, settings, StoredSamples(stores), rows, folder)
+    settings = {name: {"name": name} for name in which} if settings is None else settings
+    compared = ComparedRows(list(stores), reference_rows=REFERENCE_ROWS, **rows)
+    stored = StoredExplanations(stores)
+    parts = parts_by_classifier(
+        stored, compared, lambda classifier: (which, settings), False, only_correct, common
+    )
+    return Evaluation(parts, stored, folder)
+
+
+def evaluation_of_samples(samples, folder, which=None, **rows):
+    """Of photos that nothing explains."""
+    which = metrics() if which is None else which
+    part = Part("", which, {}, samples, ComparedRows(reference_rows=REFERENCE_ROWS, **rows))
+    return Evaluation([part], StoredExplanations({}), folder)
+
+
+def by_image(results, metric, row):
+    """Image id to final numbers of one row; images must have one result each."""
+    content = results[metric][row]
+    return numbers(content.metric, content.scores)
+
+
+def numbers(metric, scores=None):
+    """Image id to final numbers of what a metric was updated with, or of scores."""
+    scores = metric.scores() if scores is None else scores
+    final = {name: values.tolist() for name, values in metric.finalize(scores).items()}
+    assert len(set(scores.ids)) == len(scores.ids)
+    return {i: {n: v[k] for n, v in final.items()} for k, i in enumerate(scores.ids)}
 
 
 class Counting(torch.nn.Module):

@@ -39,6 +39,19 @@ class BrightCells(nn.Module):
         return torch.stack([torch.zeros_like(score), score], 1)
 
 
+class TwoLayers(nn.Module):
+    """Two layers of features and logits of two classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=2)
+        self.second = nn.Conv2d(4, 6, 3, stride=2)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.head(self.second(torch.relu(self.first(x))).mean((2, 3)))
+
+
 def wrapped(network, size=(40, 48)):
     return Classifier(network, size=size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 

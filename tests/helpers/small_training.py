@@ -43,5 +43,5 @@ def fit(folder, module, steps, *callbacks):
         callbacks=[checkpoint, *callbacks],
     )
     resume = checkpoint.resume_from()
-    trainer.fit(module, range(steps), range(1), ckpt_path=resume, weights_only=True)
+    trainer.fit(module, ckpt_path=resume, weights_only=True)
     return module

@@ -1,5 +1,6 @@
 """The inpainting VAE and the infiller around it."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,15 @@ from fido.infillers.local import LocalInfiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.vae import VaeInfiller
 from fido.masks.hole_masks import BernoulliCells
-from fido.networks.inpainting_vae import InpaintingVAE, bounded
+from fido.networks.inpainting_vae import PaperVAE, ResidualVAE, bounded
 from fido.networks.push_pull import push_pull
 from fido.runtime.noise import ImageNoise
 from fido.training.infiller import hole_l1
 
 CONF = str(Path(__file__).parents[2] / "conf")
 STYLES = {
-    "paper": {"style": "paper"},
-    "light": {"style": "residual", "prefill": True, "skips": True, "patch": 2, "stem_kernel": 3},
+    "paper": PaperVAE,
+    "light": partial(ResidualVAE, patch=2),
 }
 
 
@@ -40,7 +41,7 @@ def cells(n=2, h=32, w=32, seed=1):
 def tiny(style, seed=0):
     """A small network whose last convolution is not zero, so that everything reaches the result."""
     torch.manual_seed(seed)
-    net = InpaintingVAE((8, 8, 16), latent=6, dilations=(1, 2), head=8, **STYLES[style])
+    net = STYLES[style]((8, 8, 16), latent=6, dilations=(1, 2), head=8)
     nn.init.normal_(net.predict.weight, std=0.05)
     return net.eval().requires_grad_(False)
 
@@ -89,7 +90,7 @@ def test_dropped_pixels_are_never_read(style):
 
 def test_the_untrained_light_network_proposes_the_prefill():
     image, keep = photos(), cells()
-    net = InpaintingVAE((8, 8, 16), latent=6, dilations=(1,), head=8, **STYLES["light"])
+    net = STYLES["light"]((8, 8, 16), latent=6, dilations=(1,), head=8)
     assert torch.allclose(net(image, keep), push_pull(image, keep, 4.0, 4))
 
 
@@ -121,10 +122,8 @@ def test_log_variances_stay_in_their_bounds():
 def test_sides_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="multiples of 8 pixels, got 12 x 16"):
         tiny("light").complete(photos(1, 12, 16), cells(1, 12, 16))
-    with pytest.raises(ValueError, match=r"vae\.style"):
-        InpaintingVAE(style="modern")
     with pytest.raises(ValueError, match=r"vae\.log_variance"):
-        InpaintingVAE(log_variance=(1, -7))
+        PaperVAE(log_variance=(1, -7))
 
 
 @pytest.fixture(params=["mean", "sample"])

@@ -12,8 +12,8 @@ from captum.metrics import infidelity, sensitivity_max
 from planted import BoxBrightness, box_region, iou, planted_classifier, planted_sample
 
 from fido.classifiers.base import Classifier
-from fido.explainers.bbmp import Bbmp
-from fido.explainers.ground_truth_box import GroundTruthBox
+from fido.explainers.baselines import GroundTruthBox
+from fido.explainers.fido import Fido
 from fido.explainers.integrated_gradients import IntegratedGradients
 from fido.explainers.rise import Rise
 from fido.explainers.sliding_patch import SlidingPatch
@@ -22,6 +22,7 @@ from fido.infillers.random import RandomInfiller
 from fido.integrations.captum import FidoAttribution
 from fido.integrations.quantus import explain
 from fido.masks.objectives import SSR
+from fido.masks.point import PointMask
 
 GREY = MeanInfiller((0.2, 0.2, 0.2))
 OTHER = (30, 20, 44, 36)
@@ -38,7 +39,9 @@ def attribution(build=None, **settings):
 
 
 def bbmp(classifier):
-    return Bbmp(classifier, GREY, SSR(sparsity=1e-3, warmup_steps=1), grid=6, steps=4)
+    mask = partial(PointMask, grid=6)
+    objective = SSR(sparsity=1e-3, warmup_steps=1)
+    return Fido(classifier, GREY, objective, mask, samples=1, steps=4)
 
 
 def test_a_tensor_gives_maps_of_its_shape_in_order():

@@ -1,21 +1,19 @@
 """Every leaf, method and experiment of an evaluation composes."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from analytic import share_classifier
-from hydra import compose, initialize_config_dir
+from configurations import CONF, command_config
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from planted import planted_sample
 from torch import Tensor
 
-from fido.app.evaluate import build_metrics
 from fido.app.instantiate import build
+from fido.app.metrics import MetricBuilder
 from fido.metrics.base import ImageMetric
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def leaves(group):
@@ -23,15 +21,14 @@ def leaves(group):
 
 
 def config(root, *overrides, **options):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(root, ["output_dir=out", *overrides], **options)
+    return command_config(root, "output_dir=out", *overrides, **options)
 
 
 @pytest.mark.parametrize("leaf", leaves("metrics"))
 def test_every_metric_builds_and_describes_itself(leaf):
     cfg = config("evaluate", f"metrics=[{leaf}]")
     classifier = share_classifier((0, 0, 64, 64), (64, 64))
-    metrics, settings = build_metrics(cfg, classifier, torch.device("cpu"))
+    metrics, settings = MetricBuilder(cfg, torch.device("cpu"), classifier)()
     (metric,) = metrics.values()
     assert isinstance(metric, ImageMetric)
     assert list(metrics) == [leaf], "a leaf's package must be metrics.<its name>"
@@ -53,31 +50,37 @@ def test_a_metric_gets_an_infiller_of_its_own():
     assert cfg.metrics.removal_curve.infiller._target_.endswith("BlurInfiller")
 
 
-@pytest.mark.parametrize("root", ["explain", "evaluate", "evaluate_infillers"])
+@pytest.mark.parametrize("root", ["explain", "evaluate"])
 def test_every_setting_of_a_plain_command_has_a_value(root):
-    cfg = config(root, *(["data.root=x"] if root == "evaluate_infillers" else []))
-    plain = OmegaConf.to_container(cfg, resolve=True)
+    plain = OmegaConf.to_container(config(root), resolve=True)
     assert plain["logger"]["project"] == "fido"
 
 
-@pytest.mark.parametrize("experiment", leaves("experiment"))
-def test_every_experiment_composes_for_the_script_that_it_names(experiment):
-    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
-    if f"python evaluate.py experiment={experiment}" in text:
-        cfg = config("evaluate", f"experiment={experiment}", "data=boxes", "data.root=x")
-        build_metrics(cfg, share_classifier((0, 0, 64, 64), (224, 224)), torch.device("cpu"))
-        assert cfg.evaluation.compare_to in ("input", *cfg.infillers)
-        return
+@pytest.mark.parametrize("experiment", leaves("evaluate/experiment"))
+def test_every_experiment_of_evaluate_composes(experiment):
+    text = (CONF / "evaluate" / "experiment" / f"{experiment}.yaml").read_text()
+    assert f"python evaluate.py experiment={experiment}" in text
+    cfg = config("evaluate", f"experiment={experiment}", "data=boxes", "data.root=x")
+    MetricBuilder(cfg, torch.device("cpu"), share_classifier((0, 0, 64, 64), (224, 224)))()
+    assert cfg.evaluation.compare_to in ("input", *cfg.infillers)
+
+
+@pytest.mark.parametrize("experiment", leaves("explain/experiment"))
+def test_every_experiment_of_explain_is_a_sweep_of_what_there_is(experiment):
+    text = (CONF / "explain" / "experiment" / f"{experiment}.yaml").read_text()
     cfg = config("explain", f"experiment={experiment}", return_hydra_config=True)
     if experiment == "paper":
+        assert cfg.hydra.mode is None
         return
-    assert f"python explain.py -m experiment={experiment}" in text
+    assert cfg.hydra.mode == RunMode.MULTIRUN
+    assert f"python explain.py experiment={experiment}" in text
+    assert cfg.evaluation.name in ("evaluation", experiment)
     params = OmegaConf.to_container(cfg.hydra.sweeper.params)
     # Callbacks read it before Hydra has set the configuration that ${hydra:...} looks into.
     assert cfg.hydra.sweep.dir.startswith("outputs/")
     assert "score_sweep" in cfg.hydra.callbacks
     for preset in params.get("preset", "").split(","):
-        assert not preset or preset in leaves("preset"), preset
+        assert not preset or preset in leaves("explain/preset"), preset
     values = {name: str(listed).split(",") for name, listed in params.items()}
     for i in range(max(map(len, values.values()))):
         job = [f"{name}={listed[i % len(listed)]}" for name, listed in values.items()]
@@ -86,9 +89,9 @@ def test_every_experiment_composes_for_the_script_that_it_names(experiment):
     assert across is None or across in params
 
 
-@pytest.mark.parametrize("method", leaves("preset"))
+@pytest.mark.parametrize("method", leaves("explain/preset"))
 def test_every_method_is_an_explainer_with_its_infiller(method):
-    text = (CONF / "preset" / f"{method}.yaml").read_text()
+    text = (CONF / "explain" / "preset" / f"{method}.yaml").read_text()
     explainer = text.split("override /explainer: ")[1].split()[0]
     if explainer not in leaves("explainer"):
         pytest.skip(f"there is no explainer {explainer} yet")
@@ -100,13 +103,13 @@ def test_every_method_is_an_explainer_with_its_infiller(method):
 
 def test_every_experiment_is_in_the_table_of_artefacts():
     table = (CONF.parent / "docs" / "experiments.md").read_text()
-    missing = [name for name in leaves("experiment") if not re.search(rf"\b{name}\b", table)]
+    experiments = {*leaves("explain/experiment"), *leaves("evaluate/experiment")}
+    missing = [name for name in experiments if not re.search(rf"\b{name}\b", table)]
     assert not missing
-    named = set(re.findall(r"experiment=(\w+)", table))
-    assert named <= set(leaves("experiment"))
+    assert set(re.findall(r"experiment=(\w+)", table)) <= experiments
     laws = set(re.findall(r"mask_distributions@figures.laws=(\w+)", table))
-    assert laws == {"generative_fig1", "object"}
+    assert laws == {"agarwal2020_fig1", "object"}
     for law in laws:
-        cfg = config("evaluate_infillers", f"mask_distributions@figures.laws={law}", "data.root=x")
-        for node in cfg.figures.laws.values():
+        line = ["experiment=infillers", f"mask_distributions@figures.laws={law}", "data.root=x"]
+        for node in config("evaluate", *line).figures.laws.values():
             assert isinstance(build(node).draw(planted_sample(), 1, torch.Generator()), Tensor)

@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from analytic import box_map, explanation, share_classifier, white_sample
+from noise_images import numbers
 
 from fido.infillers.base import Infiller
 from fido.infillers.mean import MeanInfiller
@@ -54,7 +56,7 @@ def test_pixels_to_a_suppression_are_exact():
     metric = RemovalCurve(classifier, BLACK, levels=(0.1, 0.4, 1.0), pixels_per_step=32)
     metric.update(white_sample(SIZE, image_id="best"), explanation(ramp(True)))
     metric.update(white_sample(SIZE, image_id="worst"), explanation(ramp(False)))
-    rows = metric.per_image()
+    rows = numbers(metric)
     for level in (0.1, 0.4, 1.0):
         name = f"pixels_{round(100 * level)}"
         assert rows["best"][name] == pytest.approx(level * INSIDE, rel=1e-5)
@@ -64,22 +66,24 @@ def test_pixels_to_a_suppression_are_exact():
 def test_infilling_that_does_not_lower_the_log_odds_has_no_suppression():
     metric = RemovalCurve(share_classifier(BOX, SIZE, "log-odds"), MeanInfiller((1.0, 1.0, 1.0)))
     metric.update(white_sample(SIZE), explanation(ramp(True)))
-    assert math.isnan(metric.per_image()["white"]["pixels_10"])
+    assert math.isnan(numbers(metric)["white"]["pixels_10"])
     assert math.isnan(float(metric.compute()["pixels_10"]))
-    assert metric.summary_curve(metric.records()) is None
+    assert metric.summary_curve(metric.scores()) is None
 
 
 def test_a_fall_of_next_to_nothing_has_no_suppression():
-    assert suppression(torch.tensor([1.0, -2.0, 0.95])) is None
-    assert suppression(torch.tensor([1.0, 0.5, 0.5])).tolist() == [0, 1, 1]
+    nothing, something = suppression(np.array([[1.0, -2.0, 0.95], [1.0, 0.5, 0.5]]))
+    assert np.isnan(nothing).all()
+    assert something.tolist() == [0, 1, 1]
 
 
 def test_suppression_may_overshoot_and_is_read_off_at_the_first_crossing():
-    share = suppression(torch.tensor([4.0, 1.0, 3.0, -1.0, 0.0]))
-    assert share.tolist() == [0, 0.75, 0.25, 1.25, 1.0]
-    assert pixels_needed(share, (0, 10, 20, 30, 40), 0.5) == pytest.approx(20 / 3)
-    assert pixels_needed(share, (0, 10, 20, 30, 40), 0.8) == pytest.approx(20 + 10 * 0.55)
-    assert pixels_needed(share, (0, 10, 20, 30, 40), 0) == 0
+    share = suppression(np.array([[4.0, 1.0, 3.0, -1.0, 0.0], [1.0, 1.0, 1.0, 1.0, 1.0]]))
+    assert share[0].tolist() == [0, 0.75, 0.25, 1.25, 1.0]
+    for level, pixels in ((0.5, 20 / 3), (0.8, 20 + 10 * 0.55), (0, 0)):
+        reached, never = pixels_needed(share, (0, 10, 20, 30, 40), level)
+        assert reached == pytest.approx(pixels)
+        assert math.isnan(never)
 
 
 def test_ties_are_broken_by_seed_and_id_and_reported():

@@ -11,19 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configurations import command_config
+from noise_images import numbers
 from PIL import Image
+from small_networks import TwoLayers
 from torch import nn
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.features import DeepFeatures
 from fido.evaluation.infills import fill_images
 from fido.infillers.base import Infiller, per_mask
-from fido.infillers.edited_image import EditedImage
 from fido.infillers.mean import MeanInfiller
+from fido.infillers.perturbed_image import EditedImage
 from fido.infillers.random import RandomInfiller
 from fido.masks.distributions import CentredBox, ObjectBox, Pixels
 from fido.metrics.functional.feature_distance import (
-    DeepFeatures,
     feature_distance,
     frechet_distance,
 )
@@ -45,22 +47,9 @@ class Perfect(Infiller):
         return per_mask(image, self.repeats(image, keep))
 
 
-class Tiny(nn.Module):
-    """Two layers of features and logits of two classes."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Conv2d(3, 4, 3, stride=2)
-        self.second = nn.Conv2d(4, 6, 3, stride=2)
-        self.head = nn.Linear(6, 2)
-
-    def forward(self, x):
-        return self.head(self.second(torch.relu(self.first(x))).mean((2, 3)))
-
-
 def tiny_classifier():
     torch.manual_seed(0)
-    return Classifier(Tiny(), SIZE, (0.5,) * 3, (0.5,) * 3, ["a", "b"])
+    return Classifier(TwoLayers(), SIZE, (0.5,) * 3, (0.5,) * 3, ["a", "b"])
 
 
 def photo(number=0, size=SIZE, boxes=((4.0, 6.0, 20.0, 30.0),)):
@@ -78,14 +67,14 @@ def test_a_perfect_infiller_is_at_distance_nothing():
     metric = quality({"pixels": Pixels(0.5), "box": CentredBox(0.5)})
     for number in range(4):
         metric.update(photo(number, (176, 180)), Perfect())
-    for numbers in metric.per_image().values():
+    for values in numbers(metric).values():
         for law in ("pixels", "box"):
-            assert numbers[f"{law}_l1"] == 0
-            assert numbers[f"{law}_psnr"] == PSNR_CEILING
-            assert numbers[f"{law}_ssim"] == pytest.approx(1, abs=1e-6)
-            assert numbers[f"{law}_ms_ssim"] == pytest.approx(1, abs=1e-6)
-            assert numbers[f"{law}_feature"] == 0
-    set_values = metric.set_values(metric.records())
+            assert values[f"{law}_l1"] == 0
+            assert values[f"{law}_psnr"] == PSNR_CEILING
+            assert values[f"{law}_ssim"] == pytest.approx(1, abs=1e-6)
+            assert values[f"{law}_ms_ssim"] == pytest.approx(1, abs=1e-6)
+            assert values[f"{law}_feature"] == 0
+    set_values = metric.set_values(metric.scores())
     assert set_values["box/frechet"] == pytest.approx(0, abs=1e-6)
     assert set_values["box/n"] == 4
 
@@ -141,12 +130,12 @@ def test_nothing_dropped_is_nothing_measured():
     ]
     for sample in samples:
         metric.update(sample, BLACK)
-    rows = metric.per_image()
+    rows = numbers(metric)
     assert all(math.isnan(rows[s.id][f"none_{n}"]) for s in samples for n in ("l1", "ssim"))
     assert math.isnan(rows["photo0"]["object_l1"])
     assert rows["photo1"]["object_l1"] > 0
     assert rows["photo1"]["all_dropped"] == 1
-    set_values = metric.set_values(metric.records())
+    set_values = metric.set_values(metric.scores())
     assert "none/frechet" not in set_values
     assert set_values["object/n"] == 3
     assert set_values["all/n"] == 4
@@ -159,8 +148,8 @@ def test_split_and_merged_equal_the_whole():
         (left if number % 2 else right).update(photo(number), RandomInfiller())
     left.merge_state(right)
     # As text: NaN (MS-SSIM of small images) does not equal itself.
-    assert json.dumps(left.per_image()) == json.dumps(whole.per_image())
-    assert left.set_values(left.records()) == whole.set_values(whole.records())
+    assert json.dumps(numbers(left)) == json.dumps(numbers(whole))
+    assert left.set_values(left.scores()) == whole.set_values(whole.scores())
     merged, direct = left.compute(), whole.compute()
     torch.testing.assert_close(merged, direct, rtol=0, atol=0, equal_nan=True)
 
@@ -228,9 +217,10 @@ def test_the_command_measures_two_photos(tmp_path):
     done = subprocess.run(
         [
             sys.executable,
-            str(ROOT / "evaluate_infillers.py"),
+            str(ROOT / "evaluate.py"),
+            "experiment=infillers",
             "classifier=custom",
-            "classifier.network._target_=test_infill_quality.Tiny",
+            "classifier.network._target_=small_networks.TwoLayers",
             "classifier.size=[40,48]",
             "classifier.class_names=[a,b]",
             "classifier.crop_fraction=1.0",
@@ -274,10 +264,8 @@ def test_the_command_measures_two_photos(tmp_path):
 
 @pytest.mark.parametrize("metrics", ["infill_quality", "infill_probability"])
 def test_each_metric_can_be_measured_alone(metrics):
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose(
-            "evaluate_infillers", ["output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
-        )
+    line = ["experiment=infillers", "output_dir=out", "data.root=x", f"metrics=[{metrics}]"]
+    cfg = command_config("evaluate", *line)
     assert list(cfg.infillers) == ["mean", "blur", "random", "local", "vae", "ca"]
     assert list(cfg.metrics) == [metrics]
     assert len(cfg.metrics[metrics].laws) == 10

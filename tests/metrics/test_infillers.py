@@ -23,6 +23,7 @@ from fido.metrics.functional.object_region import BoxRegion, SegmentedRegion
 from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.label_histogram import LabelHistogram
 from fido.metrics.patch_profile import PatchProfile, patch_keeps
+from fido.metrics.score_set import ScoreSet
 from fido.records import Sample
 
 SIZE = (32, 48)
@@ -215,9 +216,10 @@ def test_label_histogram_counts_what_a_loop_counts():
         labels[int(classifier(image.unsqueeze(0))[0].argmax())] += 1
     assert score.curve.tolist() == [labels[i] for i in range(3)]
     assert score.values == {"same": labels[0] / 40, "distinct": len(labels)}
-    ordered = metric.summary_curve({"w": score, "v": score})
+    both = ScoreSet.collate([("w", score), ("v", score)])
+    ordered = metric.summary_curve(both)
     assert ordered.tolist() == sorted((labels[i] / 40 for i in range(3)), reverse=True)
-    assert metric.set_values({"w": score})["top3"] == pytest.approx(1)
+    assert metric.set_values(both)["top3"] == pytest.approx(1)
 
 
 def test_patches_are_all_places_inside_the_image():

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from analytic import box_map, explanation, white_sample
+from noise_images import numbers
 
 from fido.explainers.base import half_of_maximum
 from fido.masks.baseline_maps import CENTER, FULL, RANDOM, TRUTH, reference_explanations
 from fido.masks.regions import best_iou, clean, pixel_boxes, relative_boxes, tight_box
 from fido.metrics.localization import Localization
 from fido.metrics.outside_box import OutsideBox
+from fido.metrics.score_set import ScoreSet
 from fido.records import Sample
 from fido.runtime.noise import image_seed
 
@@ -98,7 +100,7 @@ def test_a_perfect_map_has_no_error_under_every_rule():
     assert means["pointing"] == 1
     assert means["mass"] == 1
     # alpha = 0 takes the whole image of a map without negative values, every other alpha the box.
-    assert metric.set_values(metric.records()) == {"alpha": 0.05, "held_out": held(12, 0.5)}
+    assert metric.set_values(metric.scores()) == {"alpha": 0.05, "held_out": held(12, 0.5)}
 
 
 def held(count, share):
@@ -115,8 +117,8 @@ def test_held_out_images_choose_alpha_and_are_not_judged_by_it():
         if metric.alpha.held_out(image_id):
             saliency[0, 30, 45] = 0.5  # only alpha 0.2 sees it, so 0.8 is chosen
         metric.update(white_sample(SIZE, [[5, 4, 30, 20]], image_id), explanation(saliency))
-    rows = metric.per_image()
-    assert metric.set_values(metric.records())["alpha"] == 0.8
+    rows = numbers(metric)
+    assert metric.set_values(metric.scores())["alpha"] == 0.8
     for image_id in ids:
         if metric.alpha.held_out(image_id):
             assert math.isnan(rows[image_id]["alpha_error"])
@@ -147,7 +149,7 @@ def test_held_out_images_choose_alpha_and_are_not_judged_by_it():
 )
 def test_degenerate_maps_have_the_documented_scores(saliency, error, empty, pointing):
     score = Localization().score(white_sample(SIZE, [[10, 10, 20, 20]]), explanation(saliency))
-    values = Localization().finish({"white": score})["white"]
+    values = numbers(Localization(), ScoreSet.collate([("white", score)]))["white"]
     assert values["wsl_error"] == error
     assert values["empty"] == empty
     assert values["pointing"] == pytest.approx(pointing)
@@ -165,7 +167,7 @@ def test_an_image_without_boxes_has_no_score_and_is_not_dropped():
     metric = Localization()
     metric.update(white_sample(SIZE, None, "bare"), explanation(box_map((1, 1, 9, 9), SIZE)))
     metric.update(white_sample(SIZE, [[1, 1, 9, 9]], "boxed"), explanation(box_map((1, 1, 9, 9))))
-    assert math.isnan(metric.per_image()["bare"]["wsl_error"])
+    assert math.isnan(numbers(metric)["bare"]["wsl_error"])
     assert float(metric.compute()["wsl_error"]) == 0
 
 
@@ -239,9 +241,7 @@ def test_full_and_center_rows_on_real_boxes_agree_with_plain_arithmetic():
 
 
 def test_reference_rows_equal_the_explainers_of_the_same_name():
-    from fido.explainers.center import Center
-    from fido.explainers.full import Full
-    from fido.explainers.random_map import RandomMap
+    from fido.explainers.baselines import Center, Full, RandomMap
 
     sample = white_sample((224, 224), image_id="some image")
     for row, explainer in ((FULL, Full()), (CENTER, Center()), (RANDOM, RandomMap())):

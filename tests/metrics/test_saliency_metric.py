@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from analytic import box_map, explanation, share_classifier, white_sample
+from noise_images import numbers
 from torch import nn
 from torch.nn import functional
 
@@ -99,11 +100,11 @@ def test_the_best_alpha_is_that_of_the_held_out_images():
         sample = half_white()
         named = Sample(f"{i}", sample.image, 0, None, 0)
         metric.update(named, explanation(saliency, f"{i}"))
-    curve = metric.summary_curve(metric.records())
+    curve = metric.summary_curve(metric.scores())
     best = int(curve.argmin())
-    set_values = metric.set_values(metric.records())
+    set_values = metric.set_values(metric.scores())
     assert set_values["alpha"] == (0.1, 0.5, 0.9)[best]
-    rows = metric.per_image()
+    rows = numbers(metric)
     held = [i for i in rows if metric.alpha.held_out(i)]
     assert set_values["held_out"] == len(held)
     assert 0 < len(held) < 10

@@ -4,6 +4,7 @@ import multiprocessing
 import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from planted import planted_classifier, write_photo
 from fido.data.folder import FolderPhotos
 from fido.evaluation.evaluation import ComparedRows, Evaluation, ScoringObserver
 from fido.evaluation.samples import StoredSamples
+from fido.explainers.baselines import RandomMap
 from fido.explainers.fido import Fido
-from fido.explainers.random_map import RandomMap
 from fido.infillers.mean import MeanInfiller
 from fido.loggers.terminal import Terminal
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.metrics.localization import Localization
 from fido.report.explanation_figure import FigureObserver
@@ -50,7 +52,7 @@ def peaks(folder, drawn):
     keep_freed_memory()  # as every command does
     classifier, infiller, store = planted_classifier(), MeanInfiller(), ResultsStore(folder / "run")
     terminal, peak = Terminal(interactive=False), Peak()
-    fit = {"mask": {"grid": 10}, "steps": 1, "samples": 2}
+    fit = {"mask": partial(ConcreteMask, grid=10), "steps": 1, "samples": 2}
     explainer = (
         Fido(classifier, infiller, SSR(0.02), progress=terminal, **fit) if drawn else RandomMap()
     )

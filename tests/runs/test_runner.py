@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from planted_run import Notes, Planted
 from fido.data.photo import UnreadableImageError
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.records import Explanation, Key
 from fido.runs.runner import Runner
@@ -28,7 +30,7 @@ def runner(folder, notes=None, **arguments):
         classifier,
         infiller,
         SSR(0.02),
-        {"grid": 10},
+        partial(ConcreteMask, grid=10),
         steps=arguments.pop("steps", 40),
         samples=2,
         seed=arguments.get("seed", 0),

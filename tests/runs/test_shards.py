@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import threading
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from planted_run import Notes, Planted
 
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
+from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.records import Explanation
 from fido.runs.runner import Runner
@@ -27,7 +29,9 @@ SETTINGS = {"objective": {"sparsity": 0.02}}
 def explain(folder, source, shard=None, notes=None):
     """One process: what `explain.py` does with a store, a source and a shard."""
     classifier, infiller = planted_classifier(), MeanInfiller((0.2, 0.2, 0.2))
-    explainer = Fido(classifier, infiller, SSR(0.02), {"grid": 10}, steps=10, samples=2)
+    explainer = Fido(
+        classifier, infiller, SSR(0.02), partial(ConcreteMask, grid=10), steps=10, samples=2
+    )
     store = ResultsStore(folder, SETTINGS)
     observers = [notes] if notes else []
     return Runner(classifier, infiller, explainer, store, observers=observers, shard=shard).run(

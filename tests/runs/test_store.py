@@ -157,9 +157,8 @@ def test_targets_and_seeds_of_one_image_live_side_by_side(tmp_path):
 def test_edits_counterfactuals_and_class_names_come_back(tmp_path):
     store, sample = ResultsStore(tmp_path), planted_sample()
     other = torch.randint(0, 256, (3, 40, 48), dtype=torch.uint8)
-    edit = RegionEdit(
-        torch.randint(0, 256, (3, 40, 48)) / 255, torch.zeros(3, 40, 48), torch.rand(3, 2)
-    )
+    channels_last = torch.randint(0, 256, (40, 48, 3)).permute(2, 0, 1) / 255
+    edit = RegionEdit(channels_last, torch.zeros(3, 40, 48), torch.rand(2, 3).T)
     store.save(sample, explanation(counterfactual=other), row(), edit, ranking=[1, 0])
     store.save_class_names(["dark", "<b>$x$"])
     again = ResultsStore(tmp_path)

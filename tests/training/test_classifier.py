@@ -258,8 +258,9 @@ def test_bad_settings_are_named(photos):
 
 def command(folder, output, steps, *more):
     return [
-        *(sys.executable, "train_classifier.py", f"data.path={folder}", f"output={output}"),
-        *(f"least_steps={steps}", "least_epoch=50", "epochs=0", "threads=1", "train_logger=csv"),
+        *(sys.executable, "train.py", "model=classifier", "data=folder"),
+        *(f"data.path={folder}", f"output_dir={output}"),
+        *(f"least_steps={steps}", "least_epoch=50", "epochs=0", "threads=1", "logger=csv"),
         *("trainer.accelerator=cpu", "photos.image_size=32", "photos.views.side=32"),
         *("photos.batch_size=8", "network.layers=[1,1,1,1]", "network.channels=[8,8,16,16]"),
         *("training.warmup=3", *more),

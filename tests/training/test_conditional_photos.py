@@ -36,7 +36,7 @@ LEVELS = {10: 0, 20: 1, 30: -1}
 @pytest.mark.parametrize("labels", ["prefix", "folder"])
 def test_every_crop_comes_with_its_own_class(folder, labels):
     made = photos(folder, labels=labels)
-    assert made.class_names == ["a", "b"]
+    assert made.classes == ["a", "b"]
     seen = set()
     for step in range(20):
         images, classes = made.batch(step)
@@ -88,7 +88,7 @@ def test_class_names_set_the_indices(folder):
 
 def test_without_labels_all_photos_may_be_held_out(folder):
     made = photos(folder, labels=None, held_out=28)
-    assert made.class_names == []
+    assert made.classes == []
     assert (made.validation_images.classes == -1).all()
     assert (made.batch(0).classes == -1).all()
 

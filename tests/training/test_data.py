@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from fido.training.data import (
+    BatchLoader,
     InTurn,
     RandomCrops,
     cached_files,
@@ -125,3 +126,17 @@ def test_centre_crops_and_too_large_crops(photos, tmp_path):
     )
     with pytest.raises(ValueError, match="crop of 41"):
         RandomCrops(images, range(7), crop=41, batch_size=1)
+
+
+def test_a_loader_goes_on_with_the_batch_of_its_step():
+    stream = RandomCrops(np.zeros((5, 8, 8, 3), np.uint8), range(5), 4, 2)
+    heard = []
+
+    def batch(step):
+        heard.append(step)
+        return stream.batch(step)
+
+    loader = BatchLoader(batch, 3, 6)
+    assert len(loader) == 6  # the three that were done count
+    assert [tuple(images.shape) for images in loader] == [(2, 3, 4, 4)] * 3
+    assert heard == [3, 4, 5]

@@ -1,4 +1,4 @@
-"""`train_diffusion.py` as a user calls it, and the denoiser that loads what it wrote."""
+"""`train.py model=diffusion` as a user calls it, and the denoiser that loads what it wrote."""
 
 import csv
 import subprocess
@@ -30,8 +30,8 @@ def training(tmp_path_factory):
         Image.fromarray(pixels).save(path)
     for steps in (2, 4):
         command = [
-            *(sys.executable, "train_diffusion.py", "data=folder"),
-            *(f"data.path={folder / 'photos'}", f"output={folder / 'out'}", "train_logger=csv"),
+            *(sys.executable, "train.py", "model=diffusion", "data=folder"),
+            *(f"data.path={folder / 'photos'}", f"output_dir={folder / 'out'}", "logger=csv"),
             *("photos.class_minimum=2", "photos.held_out=2", "photos.batch_size=2"),
             *(f"steps={steps}", "trainer.val_check_interval=2", "trainer.log_every_n_steps=1"),
         ]

@@ -18,7 +18,7 @@ from fido.networks.contextual_attention import ContextualAttentionNet, push_pull
 from fido.training.averaged import warmup_cosine
 from fido.training.infiller import InfillerTraining, hole_l1
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def module(steps, learning_rate=3e-3):
@@ -66,11 +66,17 @@ def test_the_command_stops_on_sigterm_and_goes_on_exactly(tmp_path):
 
     def command(output, steps=400):
         return [
-            *(sys.executable, "train_ca.py", "data=folder", f"data.path={tmp_path / 'photos'}"),
-            *(f"output={tmp_path / output}", f"steps={steps}", "photos.image_size=32"),
+            *(
+                sys.executable,
+                "train.py",
+                "model=ca",
+                "data=folder",
+                f"data.path={tmp_path / 'photos'}",
+            ),
+            *(f"output_dir={tmp_path / output}", f"steps={steps}", "photos.image_size=32"),
             *("photos.crops=[[16,2],[32,2]]", "training.network.channels=[8,8,8]"),
             *("training.warmup=5", "training.perceptual=null", "trainer.val_check_interval=100"),
-            *("train_logger=csv", "photos.held_out=2"),
+            *("logger=csv", "photos.held_out=2"),
         ]
 
     subprocess.run(command("whole"), cwd=ROOT, check=True)

@@ -3,34 +3,35 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configurations import command_config
 from PIL import Image
 from safetensors.torch import load_file
 from small_training import StopAt, Stopped, fit, stripes
 from torch.distributions import Normal, kl_divergence
 from wandb_offline import read_run
 
-from fido.loggers.wandb_training import wandb_logger
+from fido.loggers.wandb import WandbRunLogger
 from fido.masks.hole_masks import BernoulliCells
-from fido.networks.inpainting_vae import InpaintingVAE
+from fido.networks.inpainting_vae import PaperVAE, ResidualVAE
 from fido.networks.push_pull import push_pull
 from fido.training.inpainting_vae import VaeTraining, gaussian_nll, standard_kl
 from fido.training.validation_grid import ValidationGrid
 
-ROOT = Path(__file__).parent.parent
-LIGHT = {"style": "residual", "prefill": True, "skips": True, "patch": 2, "stem_kernel": 3}
+ROOT = Path(__file__).resolve().parents[2]
+LIGHT = partial(ResidualVAE, patch=2)
 
 
-def module(steps=10, style=LIGHT, **options):
+def module(steps=10, network=LIGHT, **options):
     torch.manual_seed(0)
     given = {"shrink": 1, "learning_rate": 3e-3, "warmup": 5, "ema_decay": 0.9}
     return VaeTraining(
-        network=InpaintingVAE((16, 16, 16), latent=8, dilations=(1,), head=16, **style),
+        network=network((16, 16, 16), latent=8, dilations=(1,), head=16),
         batches=lambda step: stripes(8, step),
         hole_masks=BernoulliCells(sides=(4, 8), low=0.3, high=0.7),
         validation_images=stripes(8, 10_000),
@@ -107,12 +108,12 @@ def test_training_beats_the_prefill_it_starts_from(tmp_path):
     assert trained.evaluate(trained.fill)["cells"] < 0.6 * trained.evaluate(push_pull)["cells"]
 
 
-@pytest.mark.parametrize("style", [LIGHT, {}], ids=["light", "paper"])
-def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, style):
-    whole = fit(tmp_path / "whole", module(10, style=style), 10)
+@pytest.mark.parametrize("network", [LIGHT, PaperVAE], ids=["light", "paper"])
+def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, network):
+    whole = fit(tmp_path / "whole", module(10, network=network), 10)
     with pytest.raises((Stopped, SystemExit)):
-        fit(tmp_path / "parts", module(10, style=style), 10, StopAt(5))
-    resumed = fit(tmp_path / "parts", module(10, style=style), 10)
+        fit(tmp_path / "parts", module(10, network=network), 10, StopAt(5))
+    resumed = fit(tmp_path / "parts", module(10, network=network), 10)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
     exported = load_file(tmp_path / "parts" / "ema.safetensors")
@@ -149,17 +150,19 @@ def test_wandb_is_offline_without_a_key(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    assert wandb_logger(str(tmp_path))._offline
+    assert WandbRunLogger(str(tmp_path), {}).lightning()._offline
+    with pytest.raises(ValueError, match="no W&B key here"):
+        WandbRunLogger(str(tmp_path), {}, mode="online")
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
-    assert not wandb_logger(str(tmp_path))._offline
-    with pytest.raises(ValueError, match=r"train_logger\.mode"):
-        wandb_logger(str(tmp_path), mode="maybe")
+    assert not WandbRunLogger(str(tmp_path), {}).lightning()._offline
+    with pytest.raises(ValueError, match=r"logger\.mode"):
+        WandbRunLogger(str(tmp_path), {}, mode="maybe")
 
 
 def test_the_command_logs_losses_laws_and_pictures(tmp_path):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HYDRA"))}
     command = [
-        *(sys.executable, "train_vae.py", f"output={tmp_path / 'out'}", "threads=1"),
+        *(sys.executable, "train_vae.py", f"output_dir={tmp_path / 'out'}", "threads=1"),
         *("epochs=0", "least_steps=40", "least_epoch=20", "photos.image_size=64"),
         *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
         *("grid.images=2", "grid.laws=[cells56_50,box]"),
@@ -168,8 +171,7 @@ def test_the_command_logs_losses_laws_and_pictures(tmp_path):
     run = read_run(tmp_path / "out")
     assert run["exit_code"] == 0
     logged = {key for step in run["history"] for key in step}
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        laws = compose("train_vae").validation_masks
+    laws = command_config("train", "model=vae").validation_masks
     assert logged >= {"train/loss", "train/kl", "train/nll", "train/hole_l1", "infills"}
     assert logged >= {f"val/{law}" for law in laws}
     # Before the first step and after each of two epochs.
@@ -181,8 +183,8 @@ def test_the_command_logs_losses_laws_and_pictures(tmp_path):
 def test_the_command_stops_on_sigterm_and_goes_on_exactly(tmp_path):
     def command(output):
         return [
-            *(sys.executable, "train_vae.py", f"output={tmp_path / output}", "threads=1"),
-            *("epochs=1", "least_steps=400", "train_logger=csv", "photos.image_size=64"),
+            *(sys.executable, "train_vae.py", f"output_dir={tmp_path / output}", "threads=1"),
+            *("epochs=1", "least_steps=400", "logger=csv", "photos.image_size=64"),
             *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
         ]
 

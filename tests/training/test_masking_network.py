@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configurations import command_config, explain_config
 from hydra.utils import instantiate
 from planted import planted_classifier, planted_sample
 from safetensors.torch import load_file, save_file
@@ -192,6 +192,16 @@ def test_an_interrupted_training_goes_on_exactly(classifier, tmp_path):
         torch.testing.assert_close(parts[name], value, rtol=1e-5, atol=1e-7)
 
 
+def test_frozen_networks_are_not_part_of_a_checkpoint(classifier, tmp_path):
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    module = fit(tmp_path, training(classifier, steps=2), 2)
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert {key.split(".")[0] for key in checkpoint["state_dict"]} == {"network", "ema"}
+    assert any(key.startswith("encoder.") for key in module.state_dict())
+    for name, value in classifier.state_dict().items():
+        assert torch.equal(before[name], value)
+
+
 def test_what_is_not_seen_is_random_by_step_and_never_the_seen_class(classifier):
     module = training(classifier, fake_share=0.5)
     logits = torch.zeros(200, 10)
@@ -247,7 +257,7 @@ def test_explainer_draws_the_mask_of_the_class(classifier, tmp_path):
 
 
 def test_explainer_without_weights_says_how_to_train(classifier):
-    with pytest.raises(FileNotFoundError, match=r"train_masker\.py"):
+    with pytest.raises(FileNotFoundError, match="fido train model=masking_network"):
         MaskingNetworkExplainer(classifier, classifier, small_network())
 
 
@@ -261,9 +271,9 @@ def test_explainer_refuses_a_classifier_of_other_classes(classifier, tmp_path):
 
 
 def test_training_and_explainer_are_configured_alike():
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        explainer = compose("explain", ["explainer=realtime"]).explainer
-        trained = [compose("train_masker", [f"mask_loss={x}"]) for x in ("hinge", "paper")]
+    explainer = explain_config("explainer=realtime").explainer
+    model = "model=masking_network"
+    trained = [command_config("train", model, f"loss={x}") for x in ("hinge", "paper")]
     for config, loss in zip(trained, (HingeLoss, PaperLoss), strict=True):
         assert config.training.network == explainer.network
         assert config.training.classifier == explainer.encoder
@@ -274,9 +284,10 @@ def test_training_and_explainer_are_configured_alike():
 def test_the_script_trains_and_goes_on(tmp_path):
     command = [
         sys.executable,
-        "train_masker.py",
-        f"output={tmp_path}",
-        "train_logger=csv",
+        "train.py",
+        "model=masking_network",
+        f"output_dir={tmp_path}",
+        "logger=csv",
         "photos.crops=[[64,2]]",
         "photos.image_size=64",
         "trainer.val_check_interval=2",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fido.diffusion.schedule import x0_from_noise
 
@@ -111,4 +111,4 @@ class Denoiser(nn.Module, ABC):
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if (image.shape[-2], image.shape[-1]) == size:
         return image
-    return functional.interpolate(image, size, mode="bicubic", antialias=True)
+    return F.interpolate(image, size, mode="bicubic", antialias=True)

@@ -3,58 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from fido.classifiers.base import Classifier
-
-
-class DeepFeatures:
-    """What named layers of a classifier's network give for images.
-
-    Args:
-        classifier: Its own normalisation is applied; images keep their size.
-        layers: Names of modules whose output is (n, channels, h', w'), as in `named_modules`.
-
-    Raises:
-        ValueError: If there are no layers, or the network has no module of a name.
-    """
-
-    def __init__(self, classifier: Classifier, layers: Sequence[str]) -> None:
-        modules = dict(classifier.network.named_modules())
-        missing = [name for name in layers if name not in modules]
-        if missing or not layers:
-            known = ", ".join(name for name in modules if name and name.count(".") < 2)
-            raise ValueError(f"no layer {', '.join(missing) or 'given'}; the network has: {known}")
-        self.classifier = classifier
-        self.layers = tuple(layers)
-        self._modules = [modules[name] for name in layers]
-
-    @torch.no_grad()
-    def __call__(self, image: Tensor) -> list[Tensor]:
-        """(n, 3, h, w) in [0, 1] -> one (n, channels, h', w') float32 tensor a layer.
-
-        Raises:
-            ValueError: If a layer's output is not of that shape.
-        """
-        found: list[Tensor] = []
-
-        def note(module: Any, given: Any, output: Any) -> None:
-            found.append(output)
-
-        handles = [module.register_forward_hook(note) for module in self._modules]
-        try:
-            self.classifier(image)
-        finally:
-            for handle in handles:
-                handle.remove()
-        for name, output in zip(self.layers, found, strict=True):
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                raise ValueError(f"layer {name} does not give feature maps (n, channels, h, w)")
-        return [output.float() for output in found]
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from fido.runtime.noise import image_seed
 
@@ -40,28 +40,35 @@ class HeldOutAlpha:
         """Whether alpha is chosen on this image."""
         return image_seed(self.seed, image_id, "holdout") < self.share * 2**63
 
-    def set_values(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
+    def set_values(self, ids: Sequence[str], losses: NDArray[np.float64]) -> dict[str, float]:
         """The chosen "alpha" and the number of images it was "held_out" for; none without any.
 
         Args:
-            losses: (alphas,) losses of every image by id.
+            ids: n image ids.
+            losses: (n, alphas) losses of each; NaN for images that have none.
         """
-        best = self._best(losses)
-        if best is None:
+        held = self._held(ids, losses)
+        if not len(held):
             return {}
-        return {"alpha": self.alphas[best], "held_out": sum(map(self.held_out, losses))}
+        return {"alpha": self.alphas[_lowest(held)], "held_out": float(len(held))}
 
-    def at_best(self, losses: Mapping[str, Tensor]) -> dict[str, float]:
-        """The loss at the chosen alpha by image id; NaN for images it was chosen on."""
-        best = self._best(losses)
-        return {
-            image_id: math.nan if best is None or self.held_out(image_id) else float(loss[best])
-            for image_id, loss in losses.items()
-        }
+    def at_best(self, ids: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) losses at the chosen alpha; NaN for images that it was chosen on."""
+        held = self._held(ids, losses)
+        if not len(held):
+            return np.full(len(ids), math.nan)
+        chosen_on = np.array([self.held_out(image_id) for image_id in ids])
+        return np.where(chosen_on, math.nan, losses[:, _lowest(held)])
 
-    def _best(self, losses: Mapping[str, Tensor]) -> int | None:
-        held = [losses[image_id] for image_id in sorted(losses) if self.held_out(image_id)]
-        if not held or not self.alphas:
-            return None
-        # Rounded, so that the last bits of a mean do not decide between equal ones; the first wins.
-        return int(torch.stack(held).double().mean(0).round(decimals=9).argmin())
+    def _held(self, ids: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(k, alphas) losses of the images that choose, sorted by id."""
+        if not self.alphas or not losses.size:
+            return np.empty((0, 0))
+        defined = np.logical_not(np.isnan(losses).any(axis=1))
+        order = sorted(range(len(ids)), key=lambda i: ids[i])
+        return losses[[i for i in order if defined[i] and self.held_out(ids[i])]]
+
+
+def _lowest(losses: NDArray[np.float64]) -> int:
+    # Rounded, so that the last bits of a mean do not decide between equal ones; the first wins.
+    return int(losses.mean(0).round(9).argmin())

@@ -1,0 +1,162 @@
+"""The command `fido`, and what the scripts of the clone call: `fido explain`, `python explain.py`.
+
+Nothing here imports PyTorch before a command runs, so that help and lists come at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from omegaconf import DictConfig
+
+import fido
+from fido.app.catalogue import KINDS, print_catalogue
+from fido.app.folders import conf_folder, use_groups_of
+from fido.app.help import command_help, first_comment
+from fido.app.messages import check_names, explained
+from fido.app.quoting import quoted
+from fido.app.sweep_end import sweep_results
+
+ABOUT = "explain image classifiers by counterfactual infilling, and measure the explanations"
+COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
+"""Each is a root configuration `conf/<command>.yaml` and a function `run` in `fido.app`."""
+
+
+def main() -> None:
+    """The console command: `fido COMMAND [SETTING=VALUE ...]`."""
+    words = sys.argv[1:]
+    if words in (["--version"], ["-V"]):
+        print(f"fido {fido.__version__}")
+    elif not words or words[0] in ("--help", "-h", "help"):
+        print(overview())
+    elif words[0] == "list":
+        with plain_errors():
+            print_catalogue(words[1:])
+    elif words[0] in COMMANDS:
+        run(words[0], words[1:], f"fido {words[0]}")
+    else:
+        end_with(f"there is no command {words[0]!r}; there are {', '.join((*COMMANDS, 'list'))}")
+
+
+def script(command: str, *given: str) -> None:
+    """What a script of the clone does.
+
+    Args:
+        command: One of `COMMANDS`.
+        *given: Settings that the script gives itself; those of the command line win.
+    """
+    run(command, [*given, *sys.argv[1:]], f"python {Path(sys.argv[0]).name}")
+
+
+def run(command: str, words: Sequence[str], called: str) -> None:
+    """Have Hydra compose a command's configuration and call the command with it.
+
+    Hydra runs the jobs of a sweep. When all have ended, however they have, what they left is drawn
+    and scored. Errors end the process with exit code 1 and their own words; with
+    HYDRA_FULL_ERROR=1 with a traceback.
+
+    Args:
+        command: One of `COMMANDS`.
+        words: Settings and Hydra's flags.
+        called: How the user called it, for the help.
+    """
+    if {"--help", "-h"} & set(words):
+        print(command_help(command, called, words))
+        return
+    with plain_errors():
+        check_names(words)
+        # Now, not before, because this is what takes seconds.
+        import hydra
+
+        use_groups_of(command)
+        task = single_errors(import_module(f"fido.app.{command}").run)
+        started = hydra.main(str(conf_folder()), command, version_base="1.3")
+        # Hydra takes its words from here only.
+        sys.argv = [called, *quoted(words)]
+        with sweep_results():
+            started(task)()
+
+
+def overview() -> str:
+    """What `fido --help` prints."""
+    about = {c: first_comment(conf_folder() / f"{c}.yaml") for c in COMMANDS}
+    about["list"] = f"Say what there is: fido list [{'|'.join(KINDS)}]."
+    lines = [f"  {command:<10} {text}" for command, text in about.items()]
+    return "\n".join(
+        [
+            f"fido: {ABOUT}",
+            "",
+            "usage: fido COMMAND [SETTING=VALUE ...]",
+            "",
+            *lines,
+            "",
+            "fido COMMAND --help: its settings, options and examples. fido --version",
+        ]
+    )
+
+
+class RunError(BaseException):
+    """The error of a single run on its way past Hydra, which would announce it as a job's."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """A task whose errors end a single run at once; in a sweep the other jobs go on."""
+
+    @wraps(task)
+    def job(cfg: DictConfig) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        try:
+            return task(cfg)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.RUN:
+                raise RunError(error) from None
+            raise
+
+    return job
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """End the process with what an error says; tracebacks are for errors of ours.
+
+    Hydra prints errors itself and ends the process, unless HYDRA_FULL_ERROR is set: so it is, for
+    its time here. Who has set it already sees all of the traceback.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        try:
+            yield
+        except RunError as raised:
+            raise raised.error from None
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except KeyboardInterrupt:
+        end_with("interrupted; the same command goes on where it was", code=130)
+    except (Exception, RunError) as raised:
+        error = raised.error if isinstance(raised, RunError) else raised
+        words = explained(error)
+        if words is None:
+            raise error from None
+        end_with(words)
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def end_with(words: str, code: int = 1) -> NoReturn:
+    """Say what is wrong on stderr and end the process."""
+    sys.stdout.flush()
+    print(f"error: {words}", file=sys.stderr)
+    raise SystemExit(code) from None

@@ -1,0 +1,56 @@
+"""What a sweep leaves beside its jobs: one picture and the tables of all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from fido.app.evaluate import score_sweep
+from fido.app.sweep_end import at_end
+from fido.report.contact_sheet import draw_contact_sheet
+
+
+def sweep_folder(config: DictConfig) -> Path:
+    """The folder of a sweep that begins.
+
+    The names of its jobs' folders are resolved with it, so that jobs find what the command line
+    was (see `fido.app.folders.sweep_line`).
+    """
+    OmegaConf.select(config, "hydra.sweep.subdir")
+    return Path(config.hydra.sweep.dir).resolve()
+
+
+class ContactSheet(Callback):
+    """Draws `<sweep folder>/contact_sheet.png` when the sweep has ended, also with failed jobs.
+
+    Rows are images, columns the jobs' settings, as far as jobs have left explanations.
+
+    Args:
+        max_images: Rows drawn at the most.
+    """
+
+    def __init__(self, max_images: int = 12) -> None:
+        self.max_images = max_images
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Arrange for the sheet."""
+        folder = sweep_folder(config)
+        at_end(lambda: self._draw(folder))
+
+    def _draw(self, folder: Path) -> None:
+        path = draw_contact_sheet(folder, self.max_images)
+        if path is not None:
+            print(f"contact sheet: {path}")
+
+
+class ScoreSweep(Callback):
+    """Writes `<sweep folder>/<evaluation.name>` when the sweep has ended, also with failed jobs."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Arrange for the scores."""
+        folder = sweep_folder(config)
+        if config.get("metrics"):
+            at_end(lambda: score_sweep(config, folder))

@@ -1,0 +1,39 @@
+"""Folders of runs: readable, found again by the same line, never shared by accident."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from fido.app.folders import folder_name, new_folder, sweep_line
+
+
+def test_a_name_differs_where_settings_do():
+    assert folder_name([]) == "defaults"
+    assert folder_name(["seed=1", "infiller=ca"]) == "infiller=ca,seed=1"
+    assert folder_name(["infiller=ca", "seed=1"]) == "infiller=ca,seed=1"
+    paths = [folder_name([f"data.path={p}"]) for p in ("a b", "a_b", "a/b")]
+    assert len(set(paths)) == 3
+    assert all("/" not in path and " " not in path for path in paths)
+    long = [folder_name([f"data.ids=[{'x' * 200}{i}]"]) for i in (1, 2)]
+    assert len(set(long)) == 2
+    assert all(len(name) <= 120 for name in long)
+
+
+def test_who_does_the_work_is_no_part_of_a_name():
+    line = ["infiller=ca", "num_shards=2", "shard=1", "executor=ray", "executor.cpus=2"]
+    assert folder_name(line) == "infiller=ca"
+
+
+def test_a_jobs_folder_names_what_the_sweep_changes():
+    line = sweep_line(["infiller=ca,vae", "data.only_correct=true", "data.limit=8"], None)
+    # As Hydra hands them to a job: switches are written anew.
+    job = ["infiller=vae", "data.only_correct=True", "data.limit=8"]
+    assert folder_name(job, line) == "infiller=vae"
+    assert folder_name(job, sweep_line(job, 3)) == ",".join(sorted(job)), "no line is known"
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path):
+    wanted = str(tmp_path / "outputs" / "12-00-00")
+    with ThreadPoolExecutor(8) as threads:
+        folders = list(threads.map(new_folder, [wanted] * 24))
+    assert len(set(folders)) == 24
+    assert wanted in folders
+    assert all(folder.startswith(wanted) for folder in folders)
