@@ -140,6 +140,7 @@ class CounterfactualExplainer(ABC):
                 saliency=saliency[i],
                 threshold=half_of_maximum(saliency[i]),
                 counterfactual=counterfactual[i].cpu(),
+                estimates=None if found.estimates is None else found.estimates[i].cpu(),
                 history=_ended(found.history, last, i),
                 cost={name: found.cost[i][name] + (name == "forward") for name in COSTS},
                 failure=found.failure[i],
