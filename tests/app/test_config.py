@@ -29,8 +29,6 @@ BRING_YOUR_OWN = {
 }
 NEEDS_ARGUMENTS = {
     "classifier/custom": ["classifier.network._target_=planted.BoxBrightness"],
-    "classifier/natural10_resnet": ["classifier.weights=null"],  # until it is packed
-    "classifier/natural10_vit": ["classifier.weights=null"],  # until it is packed
     "classifier/timm": ["classifier.weights=null"],
     "classifier/huggingface": None,  # test_classifiers.py builds one from a folder
     "data/folder": ["data.path=photos"],
