@@ -88,7 +88,9 @@ def cone(explained: Tensor, guide: Tensor, degrees: float) -> Tensor:
     if not 0 <= degrees <= 90:
         raise ValueError(f"the cone's angle must be 0 to 90 degrees, got {degrees}")
     axis, pull = unit(explained), unit(guide)
-    across = unit(pull - (pull * axis).sum((1, 2, 3), keepdim=True) * axis)
+    across = pull - (pull * axis).sum((1, 2, 3), keepdim=True) * axis
+    # What is left of a parallel or opposite guide is rounding, not a direction.
+    across = unit(across * (length(across) > 1e-9))
     inside = (angle(explained, guide) <= degrees).view(-1, 1, 1, 1)
     radians = math.radians(degrees)
     moved = math.cos(radians) * axis + math.sin(radians) * across
