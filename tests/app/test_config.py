@@ -90,7 +90,13 @@ def offline(*_, **__):
 
 
 COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
-INNER = ("mask_distributions", "denoiser", "wandb_sweep")  # parts of others; `wandb agent`
+INNER = (
+    "mask_distributions",
+    "denoiser",
+    "guide",
+    "region",
+    "wandb_sweep",
+)  # parts of others; `wandb agent`
 
 
 def test_every_option_belongs_to_a_group_of_a_command():
