@@ -91,8 +91,8 @@ COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
 INNER = (
     "mask_distributions",
     "denoiser",
-    "region",
     "guide",
+    "region",
     "wandb_sweep",
 )  # parts of others; `wandb agent`
 
