@@ -13,6 +13,7 @@ from planted import PLANTED, write_photo
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n(.*?)^```$", re.M | re.S)
+CLEAN = ("WANDB", "HYDRA", "COV", "PYTEST")  # accounts, and how this very run of pytest was called
 EXAMPLES = dict(BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
 
 
@@ -34,7 +35,7 @@ def project(tmp_path_factory):
 
 
 def run(project, *line):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HYDRA", "COV"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(CLEAN)}
     paths = os.pathsep.join(str(project / name) for name in (".", "tests/helpers"))
     return subprocess.run(
         [sys.executable, *line],
