@@ -63,7 +63,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.figures is None:
         print_scores(evaluated)
     else:
-        print((folder / "by_law.md").read_text(encoding="utf-8"))
+        print((folder / "by_mask.md").read_text(encoding="utf-8"))
         print(f"tables, figures, scores: {folder}")
 
 

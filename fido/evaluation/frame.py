@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,16 @@ from fido.records import Key
 FRAME = ("row", "id", "target", "seed", "metric", "column", "value")
 """Columns of the frame, in order. A line is what a metric's column is for one result of a row; NaN
 where it is undefined."""
+
+KINDS: Mapping[str, Any] = {
+    "row": np.int16,
+    "id": np.int32,
+    "target": np.int32,
+    "seed": np.int64,
+    "metric": np.int16,
+    "column": np.int16,
+    "value": np.float64,
+}
 
 BLOCK = 512
 """Scores that are kept as objects before they become arrays, which take a tenth of the memory."""
@@ -54,7 +66,8 @@ class ScoreCollector:
     def add(self, key: Key, score: ImageScore) -> None:
         """Take one score."""
         self._keys.append(key)
-        self._scores.append((key.image_id, score))
+        # One string an image, however many rows and metrics it has.
+        self._scores.append((sys.intern(key.image_id), score))
         if len(self._keys) == BLOCK:
             self._close_block()
 
@@ -80,34 +93,44 @@ def score_frame(results: Results) -> pd.DataFrame:
     """
     ids = sorted({i for rows in results.values() for r in rows.values() for i in r.scores.ids})
     number = {image_id: i for i, image_id in enumerate(ids)}
-    rows = list(dict.fromkeys(row for table in results.values() for row in table))
-    metrics = list(results)
-    columns: dict[str, int] = {}
-    parts: dict[str, list[NDArray[np.generic]]] = {name: [] for name in FRAME}
+    names = {
+        "row": list(dict.fromkeys(row for table in results.values() for row in table)),
+        "metric": list(results),
+        "column": list(
+            dict.fromkeys(c for t in results.values() for r in t.values() for c in _columns(r))
+        ),
+    }
+    code = {kind: {name: i for i, name in enumerate(values)} for kind, values in names.items()}
+    total = sum(len(r.scores) * len(_columns(r)) for t in results.values() for r in t.values())
+    # Filled in place: the arrays of a large evaluation are a good part of the memory there is.
+    lines: dict[str, NDArray[Any]] = {name: np.empty(total, KINDS[name]) for name in FRAME}
+    first = 0
     for metric, table in results.items():
         for row, content in table.items():
-            n = len(content.scores)
             images = np.array([number[i] for i in content.scores.ids], dtype=np.int32)
             for column, values in content.metric.finalize(content.scores).items():
-                code = columns.setdefault(column, len(columns))
-                line = (rows.index(row), images, content.targets, content.seeds)
-                for name, part in zip(FRAME, (*line, metrics.index(metric), code), strict=False):
-                    parts[name].append(
-                        part if isinstance(part, np.ndarray) else np.full(n, part, np.int16)
-                    )
-                parts["value"].append(values.astype(np.float64))
-    joined = {
-        name: np.concatenate(arrays) if arrays else np.empty(0) for name, arrays in parts.items()
-    }
-    names = {"row": rows, "id": ids, "metric": metrics, "column": list(columns)}
+                place = slice(first, first + len(images))
+                first += len(images)
+                lines["row"][place] = code["row"][row]
+                lines["id"][place] = images
+                lines["target"][place], lines["seed"][place] = content.targets, content.seeds
+                lines["metric"][place] = code["metric"][metric]
+                lines["column"][place] = code["column"][column]
+                lines["value"][place] = values
+    categories = {**names, "id": ids}
     return pd.DataFrame(
         {
-            name: pd.Categorical.from_codes(array.astype(np.int32), names[name])
-            if name in names
-            else array
-            for name, array in joined.items()
-        }
+            name: pd.Categorical.from_codes(lines.pop(name), categories[name])
+            if name in categories
+            else lines.pop(name)
+            for name in FRAME
+        },
+        copy=False,
     )
+
+
+def _columns(scores: RowScores) -> list[str]:
+    return [column.name for column in scores.metric.columns]
 
 
 def wide(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What infillers make of some images under one law of masks, and how long they take."""
+"""What infillers make of some images under one mask distribution, and how long they take."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import EditedImage
-from fido.masks.distributions import MaskDistribution, draw_masks
+from fido.masks.distributions.base import MaskDistribution, sample_masks
 from fido.records import Sample
 from fido.runtime.noise import ImageNoise
 
@@ -42,7 +42,7 @@ class Infills:
 @torch.no_grad()
 def fill_images(
     samples: Sequence[Sample],
-    law: tuple[str, MaskDistribution],
+    distribution: tuple[str, MaskDistribution],
     infillers: Mapping[str, Infiller],
     classifier: Classifier,
     seed: int = 0,
@@ -50,15 +50,15 @@ def fill_images(
     """The same masks and fills that the metrics of infillers measure with this seed.
 
     Args:
-        samples: The images; those for which the law has no mask are left out.
-        law: Its name and itself.
+        samples: The images; those for which the distribution has no mask are left out.
+        distribution: Name and mask distribution.
         infillers: Name to infiller.
         classifier: Gives the probabilities.
         seed: Of masks and infillers.
     """
     rows = []
     for sample in samples:
-        for keep in draw_masks(dict([law]), sample, seed=seed).values():
+        for keep in sample_masks(dict([distribution]), sample, seed=seed).values():
             edits = {
                 name: EditedImage(classifier, infiller, sample, "holes", seed).images(keep)
                 for name, infiller in infillers.items()

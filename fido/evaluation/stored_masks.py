@@ -1,4 +1,4 @@
-"""The masks that an explainer ended with, as a law to measure infillers under."""
+"""The masks that an explainer ended with, as a distribution to measure infillers under."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from fido.masks.concrete import cells_of
+from fido.masks.distributions.base import photo_of
 from fido.records import Sample
 from fido.runs.store import ResultsStore
 
@@ -17,10 +18,10 @@ from fido.runs.store import ResultsStore
 class StoredMasks:
     """Draws from the final keep probabilities of a store's explanations, as the run drew.
 
-    A `fido.masks.distributions.MaskDistribution`. Photos that the store does not explain have
-    no mask. SSR often ends with most of the image dropped: what an infiller makes of such masks is
-    what FIDO optimised against. Whole cells are drawn where the run's `mask.unit` is "cell", pixels
-    otherwise.
+    A `fido.masks.distributions.base.MaskDistribution`. Photos that the store does not explain have
+    no mask; of several explanations of a photo the first counts. SSR often ends with most of the
+    image dropped: what an infiller makes of such masks is what FIDO optimised against. Whole cells
+    are drawn where the run's `mask.unit` is "cell", pixels otherwise.
 
     Args:
         folder: Of a run that left probabilities (FIDO); its maps must stay as they are, for scores
@@ -34,27 +35,31 @@ class StoredMasks:
 
     def __init__(self, folder: str) -> None:
         if not any(Path(folder).glob("explanations/*.safetensors")):
-            raise FileNotFoundError(f"laws of masks: {folder} holds no explanations")
+            raise FileNotFoundError(f"mask distributions: {folder} holds no explanations")
         self.store = ResultsStore(folder)
+        self._keys = self.store.by_image()
         self.mask: dict[str, Any] = self.store.settings().get("explainer", {}).get("mask", {})
 
-    def draw(self, sample: Sample, n: int, generator: Generator) -> Tensor | None:
-        """(n, 1, h, w) bool, True keeps; None for photos without an explanation.
+    def sample(
+        self, n: int, size: tuple[int, int], generator: Generator, photo: Sample | None = None
+    ) -> Tensor | None:
+        """See `MaskDistribution.sample`; None for photos without an explanation.
 
         Raises:
             ValueError: If the explanation has no probabilities or is of other pixels.
         """
-        if sample.id not in self.store:
+        sample = photo_of(photo, "a store")
+        keys = self._keys.get(sample.id, [])
+        if not keys:
             return None
-        keep_prob = self.store.load(sample.id).keep_prob
-        size = (int(sample.image.shape[-2]), int(sample.image.shape[-1]))
+        keep_prob = self.store.load(keys[0]).keep_prob
         if keep_prob is None or tuple(keep_prob.shape[-2:]) != size:
             found = "none" if keep_prob is None else f"of {tuple(keep_prob.shape[-2:])} pixels"
             raise ValueError(
                 f"{self.store.folder}: {sample.id} needs keep probabilities of {size} pixels, "
                 f"found {found}; give a run of FIDO on these photos"
             )
-        explained = self.store.sample(sample.id).image
+        explained = self.store.sample(keys[0]).image
         if not torch.equal((255 * explained).round(), (255 * sample.image).round()):
             raise ValueError(
                 f"{self.store.folder}: {sample.id} was explained with other pixels than those that "

@@ -10,7 +10,7 @@ import torch
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import EditedImage
-from fido.masks.distributions import MaskDistribution, draw_masks
+from fido.masks.distributions.base import MaskDistribution, sample_masks
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Infillers
@@ -22,19 +22,19 @@ from fido.scores import probability
 class InfillProbability(ImageMetric):
     """Probability of the label after random parts of the image were infilled.
 
-    A law of masks is a group of columns. Every infiller gets the same masks. The row without an
-    infiller is the image as it is. Images without a label have no value, and neither have images
-    for which a law has no mask.
+    A mask distribution is a group of columns. Every infiller gets the same masks. The row without
+    an infiller is the image as it is. Images without a label have no value, and neither have
+    images for which a distribution has no mask.
 
     Args:
         classifier: Whose probability is measured.
-        laws: Name to law of the masks.
-        masks: Masks an image and law; their mean is the image's value.
+        mask_distributions: Name to mask distribution.
+        masks: Masks an image and distribution; their mean is the image's value.
         rows_per_pass: Rows that go through the networks at once; see `Batches`.
         seed: Of the masks and the infillers' random numbers.
 
     Raises:
-        ValueError: If `masks` is below 1, or there is no law.
+        ValueError: If `masks` is below 1, or there is no distribution.
 
     Source: Chang et al. 2019, Fig. 15.
     """
@@ -46,23 +46,23 @@ class InfillProbability(ImageMetric):
     def __init__(
         self,
         classifier: Classifier,
-        laws: Mapping[str, MaskDistribution],
+        mask_distributions: Mapping[str, MaskDistribution],
         masks: int = 1,
         rows_per_pass: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if masks < 1 or not laws:
+        if masks < 1 or not mask_distributions:
             raise ValueError(
-                "infill_probability.masks must be 1 or more and .laws must name one law or more, "
-                f"got {masks} masks and laws {list(laws)}"
+                "infill_probability.masks must be 1 or more, and .mask_distributions must name one "
+                f"or more; got {masks} masks of {list(mask_distributions)}"
             )
         self.classifier = classifier
-        self.laws = dict(laws)
+        self.mask_distributions = dict(mask_distributions)
         self.masks = masks
         self.batches = Batches(rows_per_pass, classifier.device)
         self.seed = seed
-        self.columns = tuple(column for law in laws for column in _columns(law))
+        self.columns = tuple(column for mask in mask_distributions for column in _columns(mask))
         self.recorded = tuple(column.name for column in self.columns)
 
     def score(self, sample: Sample, infiller: Infiller | None) -> ImageScore:
@@ -72,19 +72,20 @@ class InfillProbability(ImageMetric):
             return ImageScore(values)
         edited = EditedImage(self.classifier, infiller, sample, "holes", self.seed)
         as_it_is = float(self.classifier.probabilities(edited.image)[0, sample.label])
-        for law, keep in draw_masks(self.laws, sample, self.masks, self.seed).items():
+        masks = sample_masks(self.mask_distributions, sample, self.masks, self.seed)
+        for mask, keep in masks.items():
             p, dropped = as_it_is, 0.0
             if infiller is not None:
                 logits = edited.logits(keep, self.batches)
                 label = torch.full((len(keep),), sample.label)
                 p = float(probability(logits, label).double().mean())
                 dropped = 1.0 - float(keep.double().mean())
-            values |= {f"{law}_probability": p, f"{law}_dropped": dropped}
+            values |= {f"{mask}_probability": p, f"{mask}_dropped": dropped}
         return ImageScore(values)
 
 
-def _columns(law: str) -> list[Column]:
+def _columns(mask: str) -> list[Column]:
     return [
-        Column(f"{law}_probability", "p(label) after infilling", "higher", group=law),
-        Column(f"{law}_dropped", "dropped pixels (%)", percent=True, digits=1, group=law),
+        Column(f"{mask}_probability", "p(label) after infilling", "higher", group=mask),
+        Column(f"{mask}_dropped", "dropped pixels (%)", percent=True, digits=1, group=mask),
     ]

@@ -13,7 +13,7 @@ from fido.classifiers.base import Classifier
 from fido.classifiers.features import DeepFeatures
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import EditedImage
-from fido.masks.distributions import MaskDistribution, draw_masks
+from fido.masks.distributions.base import MaskDistribution, sample_masks
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.feature_distance import (
     feature_distance,
@@ -25,31 +25,32 @@ from fido.metrics.subjects import Infillers
 from fido.records import Sample
 
 PHOTO = ""
-"""Name of the photo's features beside those of its infilled images, which are named by law."""
+"""Name of the photo's features beside those of infilled images, named by mask distribution."""
 
 DECIMALS = 4
 """Of the pooled features that are kept for the distance of sets; they are of order 1."""
 
 
 class InfillQuality(ImageMetric):
-    """Distance of infilled images from the image, for one mask of every law.
+    """Distance of infilled images from the image, for one mask of every distribution.
 
-    A law's numbers are a group of columns: "l1" over dropped pixels; "psnr", "ssim", "ms_ssim" of
-    the composed image; "feature", see `feature_distance`. Over the set of images, `set_values` has
-    the Fréchet distance between photos and composed images of a law, "<law>/frechet", in the last
-    layer's features averaged over places, and the number of images, "<law>/n".
+    The numbers of a mask distribution are a group of columns: "l1" over dropped pixels; "psnr",
+    "ssim", "ms_ssim" of the composed image; "feature", see `feature_distance`. Over the set of
+    images, `set_values` has the Fréchet distance between photos and composed images,
+    "<mask>/frechet", in the last layer's features averaged over places, and the number of images,
+    "<mask>/n".
 
-    A law that drops nothing from an image, or has no mask for it (no boxes), has no numbers there
-    and leaves the image out of its Fréchet distance.
+    A distribution that drops nothing from an image, or has no mask for it (no boxes), has no
+    numbers there and leaves the image out of its Fréchet distance.
 
     Args:
         classifier: Whose features are compared; neither explained nor used in training.
         layers: Names of its layers; see `DeepFeatures`.
-        laws: Name to law of the masks.
+        mask_distributions: Name to mask distribution.
         seed: Of the masks and the infillers' random numbers.
 
     Raises:
-        ValueError: If there is no such layer, or no law.
+        ValueError: If there is no such layer, or no distribution.
     """
 
     higher_is_better = False
@@ -60,32 +61,34 @@ class InfillQuality(ImageMetric):
         self,
         classifier: Classifier,
         layers: Sequence[str],
-        laws: Mapping[str, MaskDistribution],
+        mask_distributions: Mapping[str, MaskDistribution],
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if not laws:
-            raise ValueError("infill_quality.laws must name one law of masks or more")
+        if not mask_distributions:
+            raise ValueError("infill_quality.mask_distributions must name one or more")
         self.classifier = classifier
         self.deep_features = DeepFeatures(classifier, layers)
-        self.laws = dict(laws)
+        self.mask_distributions = dict(mask_distributions)
         self.seed = seed
-        self.columns = tuple(column for law in laws for column in _columns(law))
+        self.columns = tuple(column for mask in mask_distributions for column in _columns(mask))
         self.recorded = tuple(column.name for column in self.columns)
-        self.recorded_features = (PHOTO, *laws)
-        self.set_columns = tuple(column for law in laws for column in _set_columns(law))
+        self.recorded_features = (PHOTO, *mask_distributions)
+        self.set_columns = tuple(
+            column for mask in mask_distributions for column in _set_columns(mask)
+        )
 
     @torch.no_grad()
     def score(self, sample: Sample, infiller: Infiller | None) -> ImageScore:
-        """See `ImageMetric.score`; the features are those of the photo and of each law's image."""
-        masks = draw_masks(self.laws, sample, seed=self.seed)
-        masks = {law: keep for law, keep in masks.items() if not bool(keep.all())}
+        """See `ImageMetric.score`; features are those of the photo and of its infilled images."""
+        masks = sample_masks(self.mask_distributions, sample, seed=self.seed)
+        masks = {mask: keep for mask, keep in masks.items() if not bool(keep.all())}
         edit = EditedImage(self.classifier, infiller, sample, "holes", self.seed)
         original = self.deep_features(edit.image)
         values = dict.fromkeys(self.recorded, math.nan)
         pooled = {PHOTO: _pool(original[-1])[0]}
         if masks:
-            # A law at a time: what an infiller draws must not depend on the other laws.
+            # One distribution at a time: what an infiller draws must not depend on the others.
             filled = torch.cat([edit.images(keep) for keep in masks.values()])
             keeps = torch.cat(list(masks.values())).to(filled.device)
             features = self.deep_features(filled)
@@ -98,9 +101,9 @@ class InfillQuality(ImageMetric):
                 "feature": feature_distance(original, features),
                 "dropped": (~keeps).double().mean((1, 2, 3)),
             }
-            for row, law in enumerate(masks):
+            for row, mask in enumerate(masks):
                 values |= {
-                    f"{law}_{name}": float(numbers[row]) for name, numbers in measured.items()
+                    f"{mask}_{name}": float(numbers[row]) for name, numbers in measured.items()
                 }
             pooled |= dict(zip(masks, _pool(features[-1]), strict=True))
         nothing = torch.full_like(pooled[PHOTO], math.nan)
@@ -108,36 +111,36 @@ class InfillQuality(ImageMetric):
         return ImageScore(values, features=pooled)
 
     def set_values(self, scores: ScoreSet) -> dict[str, float]:
-        """Fréchet distance and number of images by law; none for laws with fewer than two."""
+        """Fréchet distance and number of images by mask distribution, for two images or more."""
         photos = scores.features.get(PHOTO)
         set_values: dict[str, float] = {}
-        for law in self.laws:
-            infilled = scores.features.get(law)
+        for mask in self.mask_distributions:
+            infilled = scores.features.get(mask)
             if photos is None or infilled is None:
                 continue
             there = ~np.isnan(infilled).any(1)
             if int(there.sum()) > 1:
                 a, b = (torch.from_numpy(x[there]) for x in (photos, infilled))
-                set_values[f"{law}/frechet"] = frechet_distance(a, b)
-                set_values[f"{law}/n"] = float(there.sum())
+                set_values[f"{mask}/frechet"] = frechet_distance(a, b)
+                set_values[f"{mask}/n"] = float(there.sum())
         return set_values
 
 
-def _columns(law: str) -> list[Column]:
+def _columns(mask: str) -> list[Column]:
     return [
-        Column(f"{law}_l1", "hole L1", "lower", digits=4, group=law),
-        Column(f"{law}_psnr", "PSNR (dB)", "higher", digits=2, group=law),
-        Column(f"{law}_ssim", "SSIM", "higher", group=law),
-        Column(f"{law}_ms_ssim", "MS-SSIM", "higher", group=law),
-        Column(f"{law}_feature", "feature distance", "lower", digits=4, group=law),
-        Column(f"{law}_dropped", "dropped pixels (%)", percent=True, digits=1, group=law),
+        Column(f"{mask}_l1", "hole L1", "lower", digits=4, group=mask),
+        Column(f"{mask}_psnr", "PSNR (dB)", "higher", digits=2, group=mask),
+        Column(f"{mask}_ssim", "SSIM", "higher", group=mask),
+        Column(f"{mask}_ms_ssim", "MS-SSIM", "higher", group=mask),
+        Column(f"{mask}_feature", "feature distance", "lower", digits=4, group=mask),
+        Column(f"{mask}_dropped", "dropped pixels (%)", percent=True, digits=1, group=mask),
     ]
 
 
-def _set_columns(law: str) -> list[Column]:
+def _set_columns(mask: str) -> list[Column]:
     return [
-        Column(f"{law}/frechet", "Fréchet distance of the sets", "lower", digits=4, group=law),
-        Column(f"{law}/n", "images", digits=0, group=law),
+        Column(f"{mask}/frechet", "Fréchet distance of the sets", "lower", digits=4, group=mask),
+        Column(f"{mask}/n", "images", digits=0, group=mask),
     ]
 
 

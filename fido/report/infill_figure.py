@@ -29,7 +29,9 @@ def fills_figure(rows: Sequence[Infills], title: str) -> Figure:
     Source: Chang et al. 2019, Fig. 3.
     """
     if not rows:
-        raise ValueError("a figure of fills needs an image; the law has a mask for none of them")
+        raise ValueError(
+            "a figure of fills needs an image; the distribution has a mask for none of them"
+        )
     names = ["photo", "kept", *rows[0].filled]
     side = 1.7
     figure = Figure(

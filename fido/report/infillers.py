@@ -10,11 +10,12 @@ import torch
 from fido.classifiers.base import Classifier
 from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.infills import fill_images, seconds_per_fill, seconds_per_gradient
-from fido.masks.distributions import MaskDistribution, Pixels, draw_masks
+from fido.masks.distributions.base import MaskDistribution, sample_masks
+from fido.masks.distributions.bernoulli import BernoulliPixels
 from fido.records import Sample
 from fido.report.files import EvaluationResult
 from fido.report.infill_figure import fills_figure
-from fido.report.law_tables import law_tables, seconds_table
+from fido.report.mask_tables import mask_tables, seconds_table
 from fido.report.style import save_figure
 from fido.runtime.files import write_text
 
@@ -24,20 +25,20 @@ def write_infillers(
     evaluation: Evaluation,
     evaluated: EvaluationResult,
     classifier: Classifier,
-    laws: Mapping[str, MaskDistribution],
+    mask_distributions: Mapping[str, MaskDistribution],
     ids: Sequence[str] | None = None,
     images: int = 6,
     rows: int = 8,
     seed: int = 0,
 ) -> dict[str, Path]:
-    """Write `by_law.md` and, a law, `figures/fills_<law>.png`.
+    """Write `by_mask.md` and, for every mask distribution, `figures/infills_<mask>.png`.
 
     Args:
         folder: Where they go.
         evaluation: What was scored.
         evaluated: Its result.
         classifier: Gives the probabilities of the figures and the pass that fills are timed by.
-        laws: Of the figures, by name.
+        mask_distributions: Of the figures, by name.
         ids: Images of the figures; None takes `images` of them, evenly spaced.
         images: How many.
         rows: Masks that are filled at once when time is taken.
@@ -52,16 +53,18 @@ def write_infillers(
     samples = _chosen(evaluation, ids, images)
     infillers = evaluation.parts[0].compared.infillers
     image = samples[0].image.unsqueeze(0).to(classifier.device)
-    keep = draw_masks({"timed": Pixels()}, samples[0], rows, seed)["timed"].to(image)
+    keep = sample_masks({"timed": BernoulliPixels()}, samples[0], rows, seed)["timed"].to(image)
     seconds = {name: seconds_per_fill(one, image, keep) for name, one in infillers.items()}
     gradient = seconds_per_gradient(classifier, image.expand(rows, -1, -1, -1))
     times = seconds_table(seconds, rows, gradient)
-    write_text(folder / "by_law.md", "\n".join([law_tables(evaluated.summaries), times]))
+    write_text(folder / "by_mask.md", "\n".join([mask_tables(evaluated.summaries), times]))
     figures = {}
-    for law in laws.items():
-        fills = fill_images(samples, law, infillers, classifier, seed)
-        path = folder / "figures" / f"fills_{law[0]}.png"
-        figures[path.stem] = save_figure(fills_figure(fills, f"infills, mask {law[0]}"), path, 130)
+    for distribution in mask_distributions.items():
+        fills = fill_images(samples, distribution, infillers, classifier, seed)
+        path = folder / "figures" / f"infills_{distribution[0]}.png"
+        figures[path.stem] = save_figure(
+            fills_figure(fills, f"infills, mask {distribution[0]}"), path, 130
+        )
     return figures
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from fido.masks.hole_masks import HoleMask
+from fido.masks.distributions.base import MaskDistribution
 from fido.runtime.noise import image_seed
 from fido.training.averaged import AveragedTraining
 from fido.training.data import BatchLoader
@@ -68,9 +68,9 @@ class InfillerTraining(AveragedTraining):
         self,
         network: nn.Module,
         batches: Callable[[int], Tensor],
-        hole_masks: HoleMask,
+        hole_masks: MaskDistribution,
         validation_images: Tensor,
-        validation_masks: Mapping[str, HoleMask],
+        validation_masks: Mapping[str, MaskDistribution],
         perceptual: PerceptualDistance | None = None,
         perceptual_weight: float = 0.1,
         perceptual_from: int = 0,
@@ -99,11 +99,18 @@ class InfillerTraining(AveragedTraining):
         """The batches that are left."""
         return BatchLoader(self.batches, self.global_step, self.steps)
 
-    def masks(self, law: HoleMask, images: Tensor, purpose: str) -> Tensor:
-        """Draw masks of a distribution for images, from (seed, purpose) alone, on the CPU."""
+    def masks(self, distribution: MaskDistribution, images: Tensor, purpose: str) -> Tensor:
+        """Draw masks of a distribution for images, from (seed, purpose) alone, on the CPU.
+
+        Raises:
+            ValueError: If the distribution gives none without a photo's boxes.
+        """
         generator = torch.Generator().manual_seed(image_seed(self.seed, purpose, "hole_masks"))
         n, _, h, w = images.shape
-        return law.sample(n, h, w, generator).to(images.device)
+        keep = distribution.sample(n, (h, w), generator)
+        if keep is None:
+            raise ValueError(f"{distribution} gives no mask without a photo's boxes")
+        return keep.to(images)
 
     def training_step(self, image: Tensor, batch_idx: int) -> None:
         """One step on a batch of images."""
@@ -172,8 +179,8 @@ class InfillerTraining(AveragedTraining):
     def evaluate(self, fill: Callable[[Tensor, Tensor], Tensor]) -> dict[str, float]:
         """Return hole L1 of a fill function on the validation images, by distribution."""
         result = {}
-        for name, law in self.validation_masks.items():
-            keep = self.masks(law, self.validation_images, f"validation {name}")
+        for name, distribution in self.validation_masks.items():
+            keep = self.masks(distribution, self.validation_images, f"validation {name}")
             total = 0.0
             for start in range(0, len(keep), 16):
                 image = self.validation_images[start : start + 16].to(self.device)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fido.masks.concrete import composite
-from fido.masks.hole_masks import HoleMask
+from fido.masks.distributions.base import MaskDistribution
 from fido.runtime.files import atomic_path
 
 
@@ -20,9 +20,9 @@ class FillsValidationImages(Protocol):
     """The part of `InfillerTraining` that is drawn."""
 
     validation_images: Tensor
-    validation_masks: dict[str, HoleMask]
+    validation_masks: dict[str, MaskDistribution]
 
-    def masks(self, law: HoleMask, images: Tensor, purpose: str) -> Tensor:
+    def masks(self, distribution: MaskDistribution, images: Tensor, purpose: str) -> Tensor:
         """(n, 1, h, w) keep masks."""
         ...
 
@@ -40,30 +40,30 @@ class ValidationGrid(pl.Callback):
     Args:
         folder: The training's folder.
         images: Number of images, a column each.
-        laws: Names of validation masks, two rows each.
+        masks: Names of validation masks, two rows each.
     """
 
-    def __init__(self, folder: Path | str, images: int, laws: list[str]) -> None:
+    def __init__(self, folder: Path | str, images: int, masks: list[str]) -> None:
         self.folder = Path(folder) / "infills"
         self.images = images
-        self.laws = laws
+        self.masks = masks
 
     @torch.no_grad()
     def picture(self, module: FillsValidationImages, device: torch.device) -> np.ndarray:
         """(rows * h, images * w, 3) uint8.
 
         Raises:
-            ValueError: If a law is not one of the module's.
+            ValueError: If a name is not one of the module's.
         """
-        unknown = sorted(set(self.laws) - set(module.validation_masks))
+        unknown = sorted(set(self.masks) - set(module.validation_masks))
         if unknown:
             raise ValueError(
-                f"grid.laws: no validation masks are called {', '.join(unknown)}; "
+                f"grid.masks: no validation masks are called {', '.join(unknown)}; "
                 f"there are {', '.join(module.validation_masks)}"
             )
         image = module.validation_images[: self.images].to(device)
         rows = [image]
-        for name in self.laws:
+        for name in self.masks:
             # All validation images at once, so that the masks are those that are scored.
             keep = module.masks(
                 module.validation_masks[name], module.validation_images, f"validation {name}"

@@ -90,7 +90,7 @@ def offline(*_, **__):
 
 
 COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
-INNER = ("mask_distributions", "wandb_sweep")  # parts of metrics; sweeps of `wandb agent`
+INNER = ("mask_distributions", "denoiser", "wandb_sweep")  # parts of others; `wandb agent`
 
 
 def test_every_option_belongs_to_a_group_of_a_command():
@@ -111,7 +111,10 @@ def of_commands():
 
 LISTS = ("metrics", "callbacks")  # groups of which several options are chosen
 ALONE = {"hole_masks/validation"}  # chosen as hole_masks@validation_masks
-BASES = {"loss": ["model=masking_network"]}  # what an option needs beside it
+BASES = {
+    "loss": ["model=masking_network"],
+    "network": ["model=classifier"],
+}  # what an option needs beside it
 
 
 @pytest.mark.parametrize(("command", "group", "option"), [*of_commands()])
@@ -136,10 +139,14 @@ def test_every_option_says_what_it_is_in_a_line(path):
     assert first[0].isupper() or first.startswith(("log", "p(")), first
 
 
-@pytest.mark.parametrize("law", [x for x in leaves("train/hole_masks") if x != "validation"])
-def test_every_law_of_training_masks_drops_some_pixels_and_keeps_some(law):
-    config = command_config("train", f"hole_masks={law}")
-    drawn = build(config.training.hole_masks).sample(32, 224, 224, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("name", [x for x in leaves("train/hole_masks") if x != "validation"])
+def test_every_distribution_of_training_masks_drops_and_keeps_some_pixels(name):
+    config = command_config("train", f"hole_masks={name}")
+    drawn = (
+        build(config.training.hole_masks)
+        .sample(32, (224, 224), torch.Generator().manual_seed(0))
+        .float()
+    )
     assert drawn.shape == (32, 1, 224, 224)
     assert drawn.unique().tolist() == [0, 1]
     assert 0.1 < float(drawn.mean()) < 0.9

@@ -29,7 +29,7 @@ from fido.evaluation.frame import ScoreCollector, score_frame
 from fido.evaluation.summary import summarise
 from fido.infillers.mean import MeanInfiller
 from fido.masks.baseline_maps import REFERENCE_ROWS
-from fido.masks.distributions import Pixels
+from fido.masks.distributions.bernoulli import BernoulliPixels
 from fido.metrics.infill_probability import InfillProbability
 from fido.metrics.model_randomization import ModelRandomization
 from fido.metrics.outside_box import OutsideBox
@@ -141,7 +141,7 @@ def test_torchmetrics_merges_and_resets(stores):
 
 def test_infillers_are_rows_with_the_input_first(stores, tmp_path):
     classifier = share_classifier((0, 0, 64, 48), SIZE)
-    which = {"infill_probability": InfillProbability(classifier, {"holes": Pixels(0.5)})}
+    which = {"infill_probability": InfillProbability(classifier, {"holes": BernoulliPixels(0.5)})}
     white = MeanInfiller((1.0, 1.0, 1.0))
     one = evaluation(
         {"good": stores["good"]}, tmp_path, which, infillers={"black": BLACK, "white": white}

@@ -13,7 +13,7 @@ from fido.data.samples import SamplePhotos
 from fido.infillers.local import LocalInfiller
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.vae import VaeInfiller
-from fido.masks.hole_masks import BernoulliCells
+from fido.masks.distributions.bernoulli import BernoulliCells
 from fido.networks.inpainting_vae import PaperVAE, ResidualVAE, bounded
 from fido.networks.push_pull import push_pull
 from fido.runtime.noise import ImageNoise
@@ -206,8 +206,8 @@ def test_the_shipped_weights_beat_simple_fills_on_the_sample_photos():
     source = SamplePhotos(size=(224, 224))
     image = torch.stack([source.load(entry).image for entry in source.selected()])
     for side, rate in [(4, 0.3), (4, 0.5), (16, 0.5)]:
-        law = BernoulliCells((side,), rate, rate)
-        keep = law.sample(len(image), 224, 224, torch.Generator().manual_seed(0))
+        cells = BernoulliCells((side,), (rate, rate))
+        keep = cells.sample(len(image), (224, 224), torch.Generator().manual_seed(0)).float()
         vae = hole_l1_loss(shipped.infill(image, keep), image, keep)
         for other in (MeanInfiller(), LocalInfiller()):
             assert vae < 0.95 * hole_l1_loss(other.infill(image, keep), image, keep)

@@ -107,9 +107,12 @@ def test_every_experiment_is_in_the_table_of_artefacts():
     missing = [name for name in experiments if not re.search(rf"\b{name}\b", table)]
     assert not missing
     assert set(re.findall(r"experiment=(\w+)", table)) <= experiments
-    laws = set(re.findall(r"mask_distributions@figures.laws=(\w+)", table))
-    assert laws == {"agarwal2020_fig1", "object"}
-    for law in laws:
-        line = ["experiment=infillers", f"mask_distributions@figures.laws={law}", "data.root=x"]
-        for node in config("evaluate", *line).figures.laws.values():
-            assert isinstance(build(node).draw(planted_sample(), 1, torch.Generator()), Tensor)
+    drawn = set(re.findall(r"mask_distributions@figures.mask_distributions=(\w+)", table))
+    assert drawn == {"agarwal2020_fig1", "object"}
+    for name in drawn:
+        group = f"mask_distributions@figures.mask_distributions={name}"
+        line = ["experiment=infillers", group, "data.root=x"]
+        for node in config("evaluate", *line).figures.mask_distributions.values():
+            assert isinstance(
+                build(node).sample(1, (40, 48), torch.Generator(), planted_sample()), Tensor
+            )

@@ -24,7 +24,8 @@ from fido.infillers.base import Infiller, per_mask
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.perturbed_image import EditedImage
 from fido.infillers.random import RandomInfiller
-from fido.masks.distributions import CentredBox, ObjectBox, Pixels
+from fido.masks.distributions.bernoulli import BernoulliPixels
+from fido.masks.distributions.shapes import CentredBox, ObjectBox
 from fido.metrics.functional.feature_distance import (
     feature_distance,
     frechet_distance,
@@ -37,7 +38,7 @@ from fido.records import Sample
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (40, 48)
 BLACK = MeanInfiller((0.0, 0.0, 0.0))
-LAWS = {"pixels": Pixels(0.5), "box": CentredBox(0.5), "object": ObjectBox("filled")}
+MASKS = {"pixels": BernoulliPixels(0.5), "box": CentredBox(0.5), "object": ObjectBox("filled")}
 
 
 class Perfect(Infiller):
@@ -59,21 +60,21 @@ def photo(number=0, size=SIZE, boxes=((4.0, 6.0, 20.0, 30.0),)):
     return Sample(f"photo{number}", image, 0, torch.tensor(boxes) if boxes else None, 0)
 
 
-def quality(laws=None, **options):
-    return InfillQuality(tiny_classifier(), ["first", "second"], laws or LAWS, **options)
+def quality(masks=None, **options):
+    return InfillQuality(tiny_classifier(), ["first", "second"], masks or MASKS, **options)
 
 
 def test_a_perfect_infiller_is_at_distance_nothing():
-    metric = quality({"pixels": Pixels(0.5), "box": CentredBox(0.5)})
+    metric = quality({"pixels": BernoulliPixels(0.5), "box": CentredBox(0.5)})
     for number in range(4):
         metric.update(photo(number, (176, 180)), Perfect())
     for values in numbers(metric).values():
-        for law in ("pixels", "box"):
-            assert values[f"{law}_l1"] == 0
-            assert values[f"{law}_psnr"] == PSNR_CEILING
-            assert values[f"{law}_ssim"] == pytest.approx(1, abs=1e-6)
-            assert values[f"{law}_ms_ssim"] == pytest.approx(1, abs=1e-6)
-            assert values[f"{law}_feature"] == 0
+        for mask in ("pixels", "box"):
+            assert values[f"{mask}_l1"] == 0
+            assert values[f"{mask}_psnr"] == PSNR_CEILING
+            assert values[f"{mask}_ssim"] == pytest.approx(1, abs=1e-6)
+            assert values[f"{mask}_ms_ssim"] == pytest.approx(1, abs=1e-6)
+            assert values[f"{mask}_feature"] == 0
     set_values = metric.set_values(metric.scores())
     assert set_values["box/frechet"] == pytest.approx(0, abs=1e-6)
     assert set_values["box/n"] == 4
@@ -123,8 +124,12 @@ def test_similarities_are_measured_row_by_row():
 
 
 def test_nothing_dropped_is_nothing_measured():
-    laws = {"none": Pixels(1.0), "all": Pixels(0.0), "object": ObjectBox("filled")}
-    metric = quality(laws)
+    masks = {
+        "none": BernoulliPixels(1.0),
+        "all": BernoulliPixels(0.0),
+        "object": ObjectBox("filled"),
+    }
+    metric = quality(masks)
     samples = [
         photo(number, boxes=None if number == 0 else ((0.0, 0.0, 9.0, 9.0),)) for number in range(4)
     ]
@@ -154,18 +159,18 @@ def test_split_and_merged_equal_the_whole():
     torch.testing.assert_close(merged, direct, rtol=0, atol=0, equal_nan=True)
 
 
-def test_a_law_has_the_same_fill_whatever_the_others_and_in_every_metric():
+def test_a_mask_has_the_same_fill_whatever_the_others_and_in_every_metric():
     alone = quality({"box": CentredBox(0.5)}).score(photo(), RandomInfiller()).values
     among = quality().score(photo(), RandomInfiller()).values
     assert {k: pytest.approx(among[k], abs=1e-6, nan_ok=True) for k in alone} == alone
     classifier = tiny_classifier()
-    p = InfillProbability(classifier, LAWS).score(photo(), RandomInfiller()).values
+    p = InfillProbability(classifier, MASKS).score(photo(), RandomInfiller()).values
     infillers = {"random": RandomInfiller(), "black": BLACK}
-    (fills,) = fill_images([photo()], ("pixels", LAWS["pixels"]), infillers, classifier)
+    (fills,) = fill_images([photo()], ("pixels", MASKS["pixels"]), infillers, classifier)
     assert fills.probability["random"] == pytest.approx(p["pixels_probability"], abs=1e-6)
     l1 = hole_l1(fills.image[None], fills.filled["random"][None], fills.keep[None])
     assert float(l1) == pytest.approx(among["pixels_l1"], abs=1e-6)
-    bare = fill_images([photo(boxes=None)], ("object", LAWS["object"]), infillers, classifier)
+    bare = fill_images([photo(boxes=None)], ("object", MASKS["object"]), infillers, classifier)
     assert bare == []
 
 
@@ -229,8 +234,8 @@ def test_the_command_measures_two_photos(tmp_path):
             "logger=none",
             "~infiller@infillers.vae",
             "~infiller@infillers.ca",
-            "mask_distributions@metrics.infill_quality.laws=figures",
-            "mask_distributions@metrics.infill_probability.laws=pixels",
+            "mask_distributions@metrics.infill_quality.mask_distributions=figures",
+            "mask_distributions@metrics.infill_probability.mask_distributions=pixels",
             "hydra.run.dir=out",
         ],
         cwd=tmp_path,
@@ -247,7 +252,7 @@ def test_the_command_measures_two_photos(tmp_path):
     assert {row for row, _ in rows} == {"input", "mean", "blur", "random", "local"}
     sample = Image.open(tmp_path / "data" / "images" / "0.png")
     image = torch.from_numpy(np.array(sample)).permute(2, 0, 1) / 255
-    kept = CentredBox(0.5).draw(Sample("x", image), 1, torch.Generator())
+    kept = CentredBox(0.5).sample(1, SIZE, torch.Generator())
     colour = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     expected = float(hole_l1(image[None], colour.expand_as(image)[None], kept))
     assert float(rows["mean", "0"]["infill_quality.box_l1"]) == pytest.approx(expected, abs=1e-5)
@@ -255,9 +260,9 @@ def test_the_command_measures_two_photos(tmp_path):
     assert summary["baseline"] == "local"
     assert summary["rows"]["mean"]["set_values"]["box/n"] == 2
     assert summary["rows"]["random"]["minus_baseline"]["box_l1"]["n"] == 2
-    for name in ("fills_box", "fills_cells56_30", "infill_quality.box"):
+    for name in ("infills_box", "infills_cells56_30", "infill_quality.box"):
         assert Image.open(out / "figures" / f"{name}.png").size[0] > 300
-    tables = (out / "by_law.md").read_text()
+    tables = (out / "by_mask.md").read_text()
     assert "frechet distance of the sets" in tables
     assert "time of a fill, 8 masks at once" in tables
 
@@ -268,12 +273,12 @@ def test_each_metric_can_be_measured_alone(metrics):
     cfg = command_config("evaluate", *line)
     assert list(cfg.infillers) == ["mean", "blur", "random", "local", "vae", "ca"]
     assert list(cfg.metrics) == [metrics]
-    assert len(cfg.metrics[metrics].laws) == 10
+    assert len(cfg.metrics[metrics].mask_distributions) == 10
     assert cfg.evaluation.compare_to == "local"
 
 
 def test_edited_images_leave_kept_pixels_alone():
-    keep = Pixels(0.5).draw(photo(), 1, torch.Generator().manual_seed(0))
+    keep = BernoulliPixels(0.5).sample(1, SIZE, torch.Generator().manual_seed(0))
     edited = EditedImage(tiny_classifier(), RandomInfiller(), photo(), "holes").images(keep)
     same = (edited[0] == photo().image).all(0, keepdim=True)
     assert same[keep[0]].all()

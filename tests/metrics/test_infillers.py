@@ -15,7 +15,8 @@ from torchmetrics.functional.image import (
 from fido.classifiers.base import Classifier
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
-from fido.masks.distributions import ObjectBox, Pixels, Superpixels
+from fido.masks.distributions.bernoulli import BernoulliPixels, BernoulliSuperpixels
+from fido.masks.distributions.shapes import ObjectBox
 from fido.masks.superpixels import superpixels
 from fido.metrics.feature_removal import FeatureRemoval
 from fido.metrics.functional.image_similarity import ms_ssim, ssim_and_ms_ssim
@@ -40,7 +41,9 @@ def photo(size=SIZE, image_id="photo", boxes=None):
 
 def test_probability_after_infilling_is_the_kept_share():
     # p = share of white pixels: black infilling leaves exactly the kept share.
-    metric = InfillProbability(share_classifier(ALL, SIZE), {"holes": Pixels(0.3)}, masks=4)
+    metric = InfillProbability(
+        share_classifier(ALL, SIZE), {"holes": BernoulliPixels(0.3)}, masks=4
+    )
     sample = white_sample(SIZE)
     black = metric.score(sample, BLACK).values
     assert black["holes_probability"] == pytest.approx(1 - black["holes_dropped"], abs=1e-5)
@@ -57,7 +60,7 @@ def test_an_infilled_row_does_not_depend_on_the_batch_it_came_in():
     def score(rows_per_pass):
         metric = InfillProbability(
             share_classifier(ALL, SIZE),
-            {"holes": Pixels(0.5)},
+            {"holes": BernoulliPixels(0.5)},
             masks=7,
             rows_per_pass=rows_per_pass,
         )
@@ -67,10 +70,14 @@ def test_an_infilled_row_does_not_depend_on_the_batch_it_came_in():
     assert score(3) == pytest.approx(score(7), abs=1e-6)
 
 
-def test_every_law_of_masks_has_columns_of_its_own():
-    laws = {"holes": Pixels(0.3), "object": ObjectBox("filled"), "rest": ObjectBox("kept")}
-    metric = InfillProbability(share_classifier(ALL, SIZE), laws)
-    alone = InfillProbability(share_classifier(ALL, SIZE), {"holes": Pixels(0.3)})
+def test_every_mask_distribution_has_columns_of_its_own():
+    masks = {
+        "holes": BernoulliPixels(0.3),
+        "object": ObjectBox("filled"),
+        "rest": ObjectBox("kept"),
+    }
+    metric = InfillProbability(share_classifier(ALL, SIZE), masks)
+    alone = InfillProbability(share_classifier(ALL, SIZE), {"holes": BernoulliPixels(0.3)})
     boxes = [[0.0, 0.0, 24.0, 16.0]]  # a quarter of the image
     values = metric.score(white_sample(SIZE, boxes), BLACK).values
     assert values["object_probability"] == pytest.approx(0.75, abs=1e-5)
@@ -81,18 +88,18 @@ def test_every_law_of_masks_has_columns_of_its_own():
     bare = metric.score(white_sample(SIZE), BLACK).values
     assert math.isnan(bare["object_probability"])
     assert bare["holes_probability"] == same["holes_probability"]
-    assert [column.group for column in metric.columns] == [n for n in laws for _ in range(2)]
+    assert [column.group for column in metric.columns] == [n for n in masks for _ in range(2)]
 
 
 def test_superpixels_are_kept_or_dropped_whole():
     sample, generator = photo((64, 96)), torch.Generator().manual_seed(0)
-    keep = Superpixels(20, keep=0.5).draw(sample, 200, generator)
+    keep = BernoulliSuperpixels(20, keep=0.5).sample(200, (64, 96), generator, sample)
     segment = superpixels(sample.image, 20)
     shares = torch.stack([keep[:, 0, segment == i].float().mean(1) for i in segment.unique()], 1)
     assert set(shares.unique().tolist()) == {0, 1}
     assert shares.mean(0) == pytest.approx(torch.full((shares.shape[1],), 0.5), abs=0.15)
     with pytest.raises(ValueError, match="got 0"):
-        Superpixels(0)
+        BernoulliSuperpixels(0)
 
 
 def test_feature_removal_sees_the_object_go():

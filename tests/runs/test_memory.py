@@ -11,8 +11,10 @@ import torch
 from planted import planted_classifier, write_photo
 
 from fido.data.folder import FolderPhotos
-from fido.evaluation.evaluation import ComparedRows, Evaluation, ScoringObserver
+from fido.evaluation.evaluation import Evaluation, ScoringObserver
+from fido.evaluation.parts import Part
 from fido.evaluation.samples import StoredSamples
+from fido.evaluation.stored_explanations import StoredExplanations
 from fido.explainers.baselines import RandomMap
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
@@ -20,6 +22,7 @@ from fido.loggers.terminal import Terminal
 from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.metrics.localization import Localization
+from fido.metrics.subjects import ComparedRows
 from fido.report.explanation_figure import FigureObserver
 from fido.runs.runner import Runner
 from fido.runs.store import ResultsStore
@@ -56,11 +59,17 @@ def peaks(folder, drawn):
     explainer = (
         Fido(classifier, infiller, SSR(0.02), progress=terminal, **fit) if drawn else RandomMap()
     )
-    localization, samples = {"localization": Localization()}, StoredSamples({"run": store})
-    contenders = ComparedRows({"run": store})
-    scoring = Evaluation(localization, {}, samples, contenders, folder / "evaluation")
+    stored = StoredExplanations({"run": store})
+    part = Part(
+        "",
+        {"localization": Localization()},
+        {},
+        StoredSamples(stored, ["run"]),
+        ComparedRows(["run"]),
+    )
+    scoring = Evaluation([part], stored, folder / "evaluation")
     figures = (FigureObserver(store),) if drawn else ()
-    observers = (*figures, terminal, ScoringObserver(scoring), peak)
+    observers = (*figures, terminal, ScoringObserver(scoring, "localization"), peak)
     runner = Runner(classifier, infiller, explainer, store, observers=observers)
     source = FolderPhotos(str(folder / "photos"), size=(40, 48))
     runner.run(source)

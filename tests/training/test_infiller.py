@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from small_training import StopAt, Stopped, fit, stripes
 
-from fido.masks.hole_masks import BernoulliCells
+from fido.masks.distributions.bernoulli import BernoulliCells
 from fido.networks.contextual_attention import ContextualAttentionNet, push_pull
 from fido.training.averaged import warmup_cosine
 from fido.training.infiller import InfillerTraining, hole_l1_loss
@@ -26,9 +26,9 @@ def module(steps, learning_rate=3e-3):
     return InfillerTraining(
         network=ContextualAttentionNet((16, 16, 16), dilations=(1,), attention_after=1),
         batches=lambda step: stripes(8, step),
-        hole_masks=BernoulliCells(sides=(4, 8), low=0.3, high=0.7),
+        hole_masks=BernoulliCells(sides=(4, 8), keep=(0.3, 0.7)),
         validation_images=stripes(8, 10_000),
-        validation_masks={"cells": BernoulliCells(sides=(8,), low=0.5, high=0.5)},
+        validation_masks={"cells": BernoulliCells(sides=(8,), keep=(0.5, 0.5))},
         steps=steps,
         learning_rate=learning_rate,
         warmup=5,

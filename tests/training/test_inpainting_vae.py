@@ -17,7 +17,7 @@ from torch.distributions import Normal, kl_divergence
 from wandb_offline import read_run
 
 from fido.loggers.wandb import WandbRunLogger
-from fido.masks.hole_masks import BernoulliCells
+from fido.masks.distributions.bernoulli import BernoulliCells
 from fido.networks.inpainting_vae import PaperVAE, ResidualVAE
 from fido.networks.push_pull import push_pull
 from fido.training.inpainting_vae import VaeTraining, gaussian_nll, standard_kl
@@ -33,9 +33,9 @@ def module(steps=10, network=LIGHT, **options):
     return VaeTraining(
         network=network((16, 16, 16), latent=8, dilations=(1,), head=16),
         batches=lambda step: stripes(8, step),
-        hole_masks=BernoulliCells(sides=(4, 8), low=0.3, high=0.7),
+        hole_masks=BernoulliCells(sides=(4, 8), keep=(0.3, 0.7)),
         validation_images=stripes(8, 10_000),
-        validation_masks={"cells": BernoulliCells(sides=(8,), low=0.5, high=0.5)},
+        validation_masks={"cells": BernoulliCells(sides=(8,), keep=(0.5, 0.5))},
         steps=steps,
         **(given | options),
     )
@@ -123,13 +123,13 @@ def test_a_stopped_training_goes_on_to_the_same_weights(tmp_path, network):
 
 
 def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
-    trained = fit(tmp_path, module(4), 4, ValidationGrid(tmp_path, images=3, laws=["cells"]))
+    trained = fit(tmp_path, module(4), 4, ValidationGrid(tmp_path, images=3, masks=["cells"]))
     with Image.open(tmp_path / "infills" / "0000004.png") as file:
         picture = np.asarray(file).reshape(3, 32, 3, 32, 3).transpose(0, 2, 1, 3, 4)
     image = trained.validation_images[:3].mul(255).round().permute(0, 2, 3, 1).numpy()
     assert np.array_equal(picture[0], image)
-    law = trained.validation_masks["cells"]
-    keep = trained.masks(law, trained.validation_images, "validation cells")[:3, 0].numpy() == 1
+    cells = trained.validation_masks["cells"]
+    keep = trained.masks(cells, trained.validation_images, "validation cells")[:3, 0].numpy() == 1
     assert np.array_equal(picture[1][keep], image[keep])
     assert (picture[1][~keep] == 128).all()
     assert np.array_equal(picture[2][keep], image[keep])
@@ -137,7 +137,7 @@ def test_the_picture_shows_images_what_was_kept_and_what_was_filled(tmp_path):
     wanted = filled.detach().clamp(0, 1).mul(255).round().permute(0, 2, 3, 1).numpy()
     assert np.abs(picture[2][~keep] - wanted[~keep]).max() <= 1
     with pytest.raises(ValueError, match="unknown"):
-        ValidationGrid(tmp_path, images=3, laws=["unknown"]).picture(trained, torch.device("cpu"))
+        ValidationGrid(tmp_path, images=3, masks=["unknown"]).picture(trained, torch.device("cpu"))
 
 
 def test_bad_settings_are_named():
@@ -165,15 +165,15 @@ def test_the_command_logs_losses_laws_and_pictures(tmp_path):
         *(sys.executable, "train_vae.py", f"output_dir={tmp_path / 'out'}", "threads=1"),
         *("epochs=0", "least_steps=40", "least_epoch=20", "photos.image_size=64"),
         *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
-        *("grid.images=2", "grid.laws=[cells56_50,box]"),
+        *("grid.images=2", "grid.masks=[cells56_50,box]"),
     ]
     subprocess.run(command, cwd=ROOT, check=True, env={**clean, "HOME": str(tmp_path)}, timeout=240)
     run = read_run(tmp_path / "out")
     assert run["exit_code"] == 0
     logged = {key for step in run["history"] for key in step}
-    laws = command_config("train", "model=vae").validation_masks
+    names = command_config("train", "model=vae").validation_masks
     assert logged >= {"train/loss", "train/kl", "train/nll", "train/hole_l1", "infills"}
-    assert logged >= {f"val/{law}" for law in laws}
+    assert logged >= {f"val/{name}" for name in names}
     # Before the first step and after each of two epochs.
     assert len(list((run["folder"] / "files/media/images").glob("infills*.png"))) == 3
     assert len(list((tmp_path / "out" / "infills").glob("*.png"))) == 3

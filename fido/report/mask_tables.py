@@ -1,4 +1,4 @@
-"""Tables of infillers the other way round: a table a number, a row a law of masks."""
+"""Tables of infillers the other way round: a table a number, a row a mask distribution."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from fido.metrics.base import Column
 from fido.report.tables import interval
 
 
-def law_tables(summaries: Sequence[MetricSummary]) -> str:
-    """Markdown: for every number with a direction, laws by infillers, the best mean in bold.
+def mask_tables(summaries: Sequence[MetricSummary]) -> str:
+    """Markdown: for every number with a direction, mask distributions by infillers.
 
-    Numbers of the whole set (set_values) that every law has follow, without interval.
+    The best mean is bold. Numbers of the whole set (set_values) that every distribution has
+    follow, without interval.
 
     Args:
-        summaries: Of metrics whose groups of columns are laws; others are left out.
+        summaries: Of metrics whose groups of columns are mask distributions; others are left out.
     """
     tables = []
     for summary in summaries:
@@ -86,7 +87,7 @@ def _fact_tables(summary: MetricSummary) -> list[str]:
 
 
 def _table(title: str, rows: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return _markdown(title, ["law", "n", *rows], lines)
+    return _markdown(title, ["mask", "n", *rows], lines)
 
 
 def _markdown(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

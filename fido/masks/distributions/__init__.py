@@ -1,0 +1,1 @@
+"""Distributions of masks: what infillers are trained on and measured under."""
