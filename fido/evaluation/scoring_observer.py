@@ -9,7 +9,7 @@ from dataclasses import replace
 from fido.evaluation.evaluation import Evaluation
 from fido.records import Key
 from fido.runs.observer import Observer, Result
-from fido.runs.store import Row
+from fido.runs.result_file import Row
 
 
 class ScoringObserver:

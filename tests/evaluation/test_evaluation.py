@@ -37,7 +37,8 @@ from fido.metrics.sensitivity import Sensitivity
 from fido.records import Key
 from fido.report.files import write_evaluation
 from fido.report.tables import interval, latex_table, markdown_table
-from fido.runs.store import ResultsStore, file_stem
+from fido.runs.result_file import file_stem
+from fido.runs.store import ResultsStore
 
 
 @pytest.fixture
