@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -136,21 +138,23 @@ def _configuration(
         if name not in names:
             raise ValueError(f"{argument}={name!r}: expected one of {', '.join(names)}")
     overrides = [f"{group}={name}" for group, (_, name) in choices.items()]
-    cfg = _composed(conf, [*overrides, f"seed={seed}"])
-    OmegaConf.resolve(cfg.explainer)
+    cfg = copy.deepcopy(_composed(conf, *overrides))
     OmegaConf.set_struct(cfg, False)
+    cfg.seed = seed
+    OmegaConf.resolve(cfg.explainer)
     for name, value in settings.items():
         _place(cfg.explainer, method, name)[name] = value
     return cfg
 
 
-def _composed(conf: Path, overrides: list[str]) -> DictConfig:
+@cache  # composing takes longer than some methods do
+def _composed(conf: Path, *overrides: str) -> DictConfig:
     """What Hydra composes; works inside of another Hydra application too."""
     outer = get_gh_backup()
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):
-            cfg: DictConfig = compose("explain", overrides)
+            cfg: DictConfig = compose("explain", [*overrides])
             return cfg
     finally:
         restore_gh_from_backup(outer)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
-from fido.evaluation.evaluation import ScoringObserver
+from fido.evaluation.scoring_observer import ScoringObserver
 from fido.explainers.counterfactual import CounterfactualExplainer
 from fido.loggers.terminal import Terminal
 from fido.report.explanation_figure import FigureObserver

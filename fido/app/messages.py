@@ -131,7 +131,7 @@ def _no_option(error: MissingConfigException) -> str:
     if not options:
         return str(error).split("\n")[0]
     nearest = get_close_matches(option, options, n=1)
-    hint = f"; did you mean {group}={nearest[0]}?" if nearest else ""
+    hint = f"; did you mean {group}={nearest[0]}?" if nearest else "."
     return f"{group}={option}: there is no such option{hint} There are {', '.join(options)}"
 
 

@@ -74,6 +74,8 @@ class Ray:
                 "executor=ray splits the images itself: give executor.num_shards=N and leave "
                 "num_shards and shard out"
             )
+        # Read when Ray is imported; it would hide what one shard says as another has said it.
+        os.environ.setdefault("RAY_DEDUP_LOGS", "0")
         try:
             ray: Any = importlib.import_module("ray")
         except ImportError as error:

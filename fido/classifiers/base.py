@@ -63,7 +63,7 @@ class Classifier(nn.Module):
         for name, values in (("mean", mean), ("std", std)):
             value = torch.tensor(values, dtype=torch.float32, device=place).view(1, 3, 1, 1)
             self.register_buffer(name, value)
-        self.class_names = list(class_names) if class_names is not None else self._numbered()
+        self.class_names = self._numbered() if class_names is None else _texts(class_names)
         self.eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -97,6 +97,11 @@ class Classifier(nn.Module):
             self.eval()
             classes = self(torch.zeros(1, 3, *self.size, device=self.device)).shape[1]
         return [f"class {index}" for index in range(classes)]
+
+
+def _texts(names: Sequence[object]) -> list[str]:
+    """Names as text: on a command line `[0,1]` holds numbers and `[false,true]` switches."""
+    return [str(name).lower() if isinstance(name, bool) else str(name) for name in names]
 
 
 def unwrap_logits(output: Any) -> Tensor:

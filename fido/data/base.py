@@ -71,7 +71,9 @@ class PhotoSource(ABC):
         self.geometry = Geometry((size[0], size[1]), resize, crop_fraction, interpolation)
         self.index = [index] if isinstance(index, int) else index
         self.limit = limit
-        self.ids = [ids] if isinstance(ids, str) else ids
+        # On a command line `data.ids=[285,286]` holds numbers.
+        one = isinstance(ids, str | int)
+        self.ids = None if ids is None else [str(i) for i in ([ids] if one else ids)]
         self.only_correct = only_correct
         self.on_error = on_error
 

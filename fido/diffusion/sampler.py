@@ -42,6 +42,9 @@ class Guidance:
         copies: Shifted copies of which the gradient is the mean; 1 is the image alone.
         guide: Turns or thins the gradient; None leaves it.
         mask: Where the change is taken, beside the region; None: everywhere.
+        class_weight: How far the estimate follows the denoiser's own idea of the target class,
+            `x0 + weight (x0 given the class - x0)`, where it has one. With 0 only the explained
+            classifier pushes; with more, compare with a random classifier.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -56,6 +59,7 @@ class Guidance:
     copies: int = 1
     guide: Guide | None = None
     mask: SelfMask | None = None
+    class_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -66,10 +70,10 @@ class Guidance:
                 raise ValueError(f"explainer.{name} must be one of {', '.join(known)}, got {value}")
         if self.confidence is not None and not 0 < self.confidence <= 1:
             raise ValueError(f"explainer.confidence must be in (0, 1] or null: {self.confidence}")
-        if self.distance < 0 or self.power < 1 or self.copies < 1:
+        if self.distance < 0 or self.power < 1 or self.copies < 1 or self.class_weight < 0:
             raise ValueError(
-                "explainer needs distance >= 0, power >= 1 and copies >= 1, "
-                f"got {self.distance}, {self.power} and {self.copies}"
+                "explainer needs distance and class_weight >= 0, power and copies >= 1, "
+                f"got {self.distance}, {self.class_weight}, {self.power} and {self.copies}"
             )
         if self.distance_through_denoiser and self.variable != "x_t":
             raise ValueError("explainer.distance_through_denoiser needs explainer.variable=x_t")
@@ -99,7 +103,8 @@ class GuidedSampler:
         ValueError: If the denoiser is of no use at the start.
 
     Source: Augustin et al. 2022 (DVCE); Jeanneret et al. 2022 (DiME: `variable` "chain", `norm`
-    "none"); Weng et al. 2024 (FastDiME) and Guo et al. 2026 (MaskDiME): masks.
+    "none"); Weng et al. 2024 (FastDiME) and Guo et al. 2026 (MaskDiME): masks; Ho and Salimans
+    2022: `class_weight`.
     """
 
     def __init__(
@@ -164,8 +169,7 @@ class GuidedSampler:
         through = guidance.variable == "x_t"
         with torch.set_grad_enabled(state.scale != 0):
             x = x.detach().requires_grad_(through and state.scale != 0)
-            x0 = self.denoiser.x0(x, alpha_bar)
-            state.cost["denoise"] += 1
+            x0 = self._estimate(state, x, alpha_bar)
             seen = x0 if through else self._point(state, x, x0, index)
             logits = self.classifier(frame.image_of(seen, state.mask))
             state.cost["forward"] += 1
@@ -214,9 +218,17 @@ class GuidedSampler:
         for inner in range(index, 0, -1):
             noise = state.frame.noise(f"{self.steps.purpose(index)} chain {inner}")
             x = self.steps.posterior.step(inner, x0, x, noise)
-            x0 = self.denoiser.x0(x, self.steps.alpha_bar(inner - 1))
-            state.cost["denoise"] += 1
+            x0 = self._estimate(state, x, self.steps.alpha_bar(inner - 1))
         return x0
+
+    def _estimate(self, state: SamplingState, x: Tensor, alpha_bar: float) -> Tensor:
+        state.cost["denoise"] += 1
+        x0 = self.denoiser.x0(x, alpha_bar)
+        if self.guidance.class_weight == 0 or state.scale == 0:
+            return x0
+        state.cost["denoise"] += 1
+        given = self.denoiser.x0(x, alpha_bar, state.frame.problem.target)
+        return x0 + self.guidance.class_weight * (given - x0)
 
     def _class_gradient(self, state: SamplingState, moment: Moment, logits: Tensor) -> Tensor:
         frame, guidance = moment.frame, self.guidance

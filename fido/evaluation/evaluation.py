@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from fido.metrics.base import mean_defined
 from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Inputs, LeftOutError
 from fido.records import Explanation, Key, Sample
-from fido.runs.observer import Observer, Result
-from fido.runs.store import Row
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,81 +221,6 @@ class Evaluation:
         order = [row for row in rows if row not in self.stored.stores]
         order += [row for row in self.stored.stores if row in rows]
         return [rows[row] for row in order]
-
-
-class ScoringObserver:
-    """Scores every explanation as soon as it is saved, then tells others of it with its scores.
-
-    An observer of `fido.runs.runner.Runner`.
-
-    Args:
-        evaluation: Of the store that the runner writes to, and of no other.
-        metric: Name of the metric whose numbers enter rows.
-        after: Name of the column that they follow.
-        observers: Who is told of results with these numbers in their rows.
-    """
-
-    def __init__(
-        self,
-        evaluation: Evaluation,
-        metric: str,
-        after: str = "p_original",
-        observers: Sequence[Observer] = (),
-    ) -> None:
-        self.evaluation = evaluation
-        self.metric = metric
-        self.after = after
-        self.observers = observers
-        (self._store,) = evaluation.stored.stores
-
-    def begin(self, done: int, to_do: int) -> None:
-        """Score what an interrupted run has stored and not scored; see `Observer.begin`."""
-        for image_id, keys in self.evaluation.stored.stores[self._store].by_image().items():
-            if any(self._values(key) is None for key in keys):
-                self._score(image_id, keys)
-        for observer in self.observers:
-            observer.begin(done, to_do)
-
-    def result(self, result: Result) -> None:
-        """See `Observer.result`; the scores are on disk afterwards."""
-        self._score(result.explanation.id, [result.explanation.key])
-        (row,) = self.with_scores([result.row])
-        for observer in self.observers:
-            observer.result(replace(result, row=row))
-
-    def skipped(self, row: Row) -> None:
-        """See `Observer.skipped`."""
-        for observer in self.observers:
-            observer.skipped(row)
-
-    def with_scores(self, rows: list[Row]) -> list[Row]:
-        """Rows of the store with the metric's numbers, as far as they are on disk."""
-        completed = []
-        for row in rows:
-            values = None
-            if row["status"] == "explained":
-                key = Key(str(row["id"]), int(row["target"] or 0), int(row["seed"] or 0))
-                values = self._values(key)
-            completed.append(row if values is None else self._inserted(row, values))
-        return completed
-
-    def _inserted(self, row: Row, values: Mapping[str, float]) -> Row:
-        numbers: Row = {name: None if math.isnan(v) else v for name, v in values.items()}
-        numbers = {name: v for name, v in numbers.items() if name not in row}
-        completed: Row = {}
-        for name, value in row.items():
-            completed[name] = value
-            if name == self.after:
-                completed |= numbers
-        return completed
-
-    def _score(self, image_id: str, keys: Sequence[Key]) -> None:
-        for key in keys:
-            self.evaluation.stored.add(self._store, key)
-        self.evaluation.score_image(image_id)
-
-    def _values(self, key: Key) -> dict[str, float] | None:
-        return self.evaluation.values_on_disk(self.metric, self._store, key)
 
 
 class _Image:

@@ -94,5 +94,5 @@ def classifier_names(classifiers: Sequence[Settings | None]) -> list[str]:
 def _name(settings: Settings, differ: Sequence[str]) -> str:
     if not settings:
         return "default classifier"
-    told = [f"{k}={json.dumps(settings[k])}".replace('"', "") for k in differ if k in settings]
-    return " ".join([str(settings.get("_target_", "classifier")).split(".")[-1], *told])
+    differing = [f"{k}={json.dumps(settings[k])}".replace('"', "") for k in differ if k in settings]
+    return " ".join([str(settings.get("_target_", "classifier")).split(".")[-1], *differing])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fido.metrics.score_set import ImageScore
 from fido.records import Key
-from fido.runs.store import file_stem
+from fido.runs.result_file import file_stem
 from fido.runtime.files import write_text
 
 

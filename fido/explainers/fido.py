@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
@@ -162,6 +163,7 @@ def _run(module: MaskOptimisation, steps: int, device: torch.device) -> None:
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
+                plugins=[LightningEnvironment()],  # one process, whatever SLURM's variables say
             )
             trainer.fit(module, range(steps))
         finally:

@@ -39,7 +39,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         scale: Scale of the guidance in place of the budget; one or several.
         start: Share of the signal in the variance at the start, in (0, 1).
         steps: To which the whole schedule of 1,000 is respaced; those below the start are taken.
-        variable: See `Guidance`; so the other names up to `mask`.
+        variable: See `Guidance`; so the other names up to `class_weight`.
         norm: See `Guidance`.
         confidence: See `Guidance`.
         distance: See `Guidance`.
@@ -48,6 +48,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         copies: See `Guidance`.
         guide: See `Guidance`.
         mask: See `Guidance`.
+        class_weight: See `Guidance`.
         estimates: Images on the way that are kept.
         seed: See `CounterfactualExplainer`; so the names below.
         progress: See `CounterfactualExplainer`.
@@ -77,6 +78,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         copies: int = 1,
         guide: Guide | None = None,
         mask: SelfMask | None = None,
+        class_weight: float = 0.0,
         estimates: int = 6,
         seed: int = 0,
         progress: Progress | None = None,
@@ -95,6 +97,7 @@ class GuidedDiffusion(CounterfactualExplainer):
             copies=copies,
             guide=None if guide is None else guide.to(classifier.device),
             mask=mask,
+            class_weight=class_weight,
         )
         self.sampler = GuidedSampler(
             classifier, denoiser.to(classifier.device), schedule, guidance, estimates

@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from fido.runs.observer import Result
-from fido.runs.store import Row
+from fido.runs.result_file import Row
 
 
 class NullLogger:

@@ -6,7 +6,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from fido.loggers.base import NullLogger, steps
 from fido.runs.observer import Result
-from fido.runs.store import file_stem
+from fido.runs.result_file import file_stem
 from fido.runtime.files import write_text
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor
 
 from fido.runs.observer import Result
-from fido.runs.store import Row, file_stem
+from fido.runs.result_file import Row, file_stem
 
 
 class Terminal:

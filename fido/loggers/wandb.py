@@ -15,8 +15,8 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 
 from fido.loggers.base import NullLogger, steps
 from fido.runs.observer import Result
+from fido.runs.result_file import Row, file_stem
 from fido.runs.shards import shard_name
-from fido.runs.store import Row, file_stem
 
 
 def wandb_logged_in() -> bool:

@@ -208,12 +208,12 @@ def _key(sample: Sample, seed: int) -> Key:
 
 def _maps(image: ScoredImage, stores: Sequence[str]) -> list[tuple[Key, list[Tensor]]]:
     """The maps of several stores that are compared, with the last store's key."""
-    found = [image.explanations(store) for store in stores]
-    if not any(found):
+    explained = [image.explanations(store) for store in stores]
+    if not any(explained):
         return []
-    if len({len(explanations) for explanations in found}) > 1:
+    if len({len(explanations) for explanations in explained}) > 1:
         raise LeftOutError("not in all runs compared")
     return [
         (Key(group[-1].id, group[-1].target, group[-1].seed), [one.saliency for one in group])
-        for group in zip(*found, strict=True)
+        for group in zip(*explained, strict=True)
     ]

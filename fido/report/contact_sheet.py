@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fido.records import Explanation
 from fido.report.style import INK, QUIET, as_text, overlay, save_figure
-from fido.runs.store import Row
+from fido.runs.result_file import Row
 from fido.runs.sweep import sweep_stores
 
 COLUMN_WIDTH, ROW_WIDTH = 26, 22  # letters

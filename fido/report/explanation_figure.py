@@ -16,7 +16,8 @@ from torch import Tensor
 from fido.records import Explanation, Key, RegionEdit, Sample
 from fido.report.style import ACCENT, INK, QUIET, as_text, overlay, save_figure
 from fido.runs.observer import Result
-from fido.runs.store import ResultsStore, Row
+from fido.runs.result_file import Row
+from fido.runs.store import ResultsStore
 
 
 def draw_figures(store: ResultsStore, keys: Iterable[Key] | None = None) -> list[Path]:

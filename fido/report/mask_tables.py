@@ -26,7 +26,7 @@ def mask_tables(summaries: Sequence[MetricSummary]) -> str:
             lines = [_line(summary, column) for column in columns]
             arrow = {"lower": "↓", "higher": "↑"}[str(columns[0].better)]
             tables.append(_table(f"{title} {arrow}", list(summary.rows), lines))
-        tables += _fact_tables(summary)
+        tables += _set_tables(summary)
     return "\n".join(tables)
 
 
@@ -65,11 +65,11 @@ def _best(estimates: Mapping[str, Estimate], column: Column) -> str | None:
     return (min if column.better == "lower" else max)(means, key=lambda name: means[name])
 
 
-def _fact_tables(summary: MetricSummary) -> list[str]:
+def _set_tables(summary: MetricSummary) -> list[str]:
     groups = dict.fromkeys(column.group for column in summary.columns if column.group)
     set_values = {name: row.set_values for name, row in summary.rows.items()}
     kinds = dict.fromkeys(
-        key.split("/")[1] for each in set_values.values() for key in each if "/" in key
+        key.split("/")[1] for of_row in set_values.values() for key in of_row if "/" in key
     )
     tables = []
     for kind in kinds:
@@ -77,10 +77,10 @@ def _fact_tables(summary: MetricSummary) -> list[str]:
             continue
         lines = []
         for group in groups:
-            found = [each.get(f"{group}/{kind}") for each in set_values.values()]
+            values = [of_row.get(f"{group}/{kind}") for of_row in set_values.values()]
             counts = {int(e[f"{group}/n"]) for e in set_values.values() if f"{group}/n" in e}
-            if any(value is not None for value in found):
-                cells = ["-" if value is None else f"{value:.4g}" for value in found]
+            if any(value is not None for value in values):
+                cells = ["-" if value is None else f"{value:.4g}" for value in values]
                 lines.append([group, "/".join(map(str, sorted(counts))), *cells])
         tables.append(_table(f"{kind} distance of the sets ↓", list(set_values), lines))
     return tables

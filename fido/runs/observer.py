@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fido.records import Explanation, RegionEdit, Sample
-from fido.runs.store import Row
+from fido.runs.result_file import Row
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,9 @@ from fido.infillers.base import Infiller
 from fido.records import Explanation, Key, RegionEdit, Sample
 from fido.runs.observer import Observer, Result
 from fido.runs.region_edit import edit_region
+from fido.runs.result_file import Row
 from fido.runs.shards import Shard
-from fido.runs.store import ResultsStore, Row
+from fido.runs.store import ResultsStore
 from fido.runs.target import resolve_target, target_without_network
 from fido.runtime.files import write_json
 from fido.runtime.noise import ImageNoise

@@ -28,7 +28,7 @@ def test_only_the_maps_that_are_drawn_are_read(tmp_path, monkeypatch):
     read = []
     load = ResultsStore.load
     monkeypatch.setattr(
-        ResultsStore, "load", lambda s, i: read.append((s.folder.name, i)) or load(s, i)
+        ResultsStore, "load", lambda s, i: read.append((s.folder.name, i.image_id)) or load(s, i)
     )
     sheet = draw_contact_sheet(tmp_path, max_images=3)
     drawn = ["img00", "img01", "img02"]

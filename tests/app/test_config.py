@@ -28,6 +28,10 @@ BRING_YOUR_OWN = {
     "infiller/diffusers": "model_index.json",
 }
 NEEDS_ARGUMENTS = {
+    **{
+        f"explainer/{method}": ["denoiser@explainer.denoiser=squares"]
+        for method in ("ace", "dime", "dvce", "dvce_paper", "fast_dime", "mask_dime", "no_guidance")
+    },
     "classifier/custom": ["classifier.network._target_=planted.BoxBrightness"],
     "classifier/timm": ["classifier.weights=null"],
     "classifier/huggingface": None,  # test_classifiers.py builds one from a folder
@@ -88,7 +92,8 @@ def offline(*_, **__):
 
 
 COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
-INNER = ("mask_distributions", "denoiser", "wandb_sweep")  # parts of others; `wandb agent`
+# Parts of metrics; sweeps of `wandb agent`; parts of explainers.
+INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide")
 
 
 def test_every_option_belongs_to_a_group_of_a_command():

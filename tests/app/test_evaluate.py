@@ -132,6 +132,7 @@ def test_a_sweep_whose_scores_fail_says_so_and_ends_with_an_error(tmp_path):
         tmp_path,
         "-m",
         "explainer=full",
+        "classifier.crop_fraction=0.8",
         "data.resize=squash,squash_crop",  # different pixels of one image cannot be compared
         "data=folder",
         "data.path=a.png",

@@ -65,7 +65,7 @@ def test_no_name_of_today_is_called_old():
             ["infiller=bluur"],
             "infiller=bluur: there is no such option; did you mean infiller=blur?",
         ),
-        (["explainer=zzz"], "There are bbmp, "),
+        (["explainer=zzz"], "there is no such option. There are "),
         (["data.path=photo (1).jpg"], "quoted twice: 'data.path=\"photo (1).jpg\"'"),
         (["zzz=3"], "there is no setting zzz here; see --help"),
     ],

@@ -24,8 +24,8 @@ from noise_images import (
 )
 
 from fido.evaluation.bootstrap import Bootstrap, Estimate
-from fido.evaluation.evaluation import ScoringObserver
 from fido.evaluation.frame import ScoreCollector, score_frame
+from fido.evaluation.scoring_observer import ScoringObserver
 from fido.evaluation.summary import summarise
 from fido.infillers.mean import MeanInfiller
 from fido.masks.baseline_maps import REFERENCE_ROWS
@@ -37,7 +37,8 @@ from fido.metrics.sensitivity import Sensitivity
 from fido.records import Key
 from fido.report.files import write_evaluation
 from fido.report.tables import interval, latex_table, markdown_table
-from fido.runs.store import ResultsStore, file_stem
+from fido.runs.result_file import file_stem
+from fido.runs.store import ResultsStore
 
 
 @pytest.fixture
@@ -184,11 +185,14 @@ def test_maps_that_some_run_lacks_are_counted(stores, tmp_path):
 def test_scoring_as_it_goes_leaves_nothing_to_do(stores, tmp_path):
     classifier = counted()
     store = {"good": stores["good"]}
-    observer = ScoringObserver(evaluation(store, tmp_path / "run", metrics(classifier)))
+    observer = ScoringObserver(
+        evaluation(store, tmp_path / "run", metrics(classifier)), "localization"
+    )
 
     class Result:
         def __init__(self, key):
             self.explanation = store["good"].load(key)
+            self.row = store["good"].row(key) | {"seed": key.seed}
 
     observer.begin(0, 10)
     for key in store["good"]:

@@ -7,9 +7,10 @@ import pytest
 from planted import planted_classifier
 from planted_run import Notes, Planted
 
-from fido.evaluation.evaluation import Evaluation, ScoringObserver
+from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.parts import Part
 from fido.evaluation.samples import StoredSamples
+from fido.evaluation.scoring_observer import ScoringObserver
 from fido.evaluation.stored_explanations import StoredExplanations
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller

@@ -97,8 +97,7 @@ def test_the_gate_changes_less_at_the_same_validity():
 @pytest.mark.parametrize("steps", [25, 50, 200])
 @pytest.mark.parametrize("start", [0.3, 0.58, 0.75, 0.85])
 def test_a_budget_transfers_over_start_and_steps(start, steps):
-    samples = squares(10) if steps == 200 else squares()
-    found = on_squares(samples, start=start, steps=steps, budget=0.8, confidence=None)
+    found = on_squares(squares(10), start=start, steps=steps, budget=0.8, confidence=None)
     assert found.reached >= 0.97
 
 

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from configurations import explain_config, leaves
+from counterfactuals import squares
 from planted import planted_classifier, planted_sample
 from small_networks import BrightCells, plain
 
 from fido.app.instantiate import build
 from fido.classifiers.efficientnet_lite import efficientnet_lite
+from fido.classifiers.squares import squares_classifier
 from fido.infillers.mean import MeanInfiller
 
 GRID = ["explainer.grid=6", "explainer.steps=3"]
@@ -32,6 +34,18 @@ QUICK = {
     "random_map": [],
     "ground_truth_box": [],
 }
+# Methods that return an image, on squares with their exact denoiser.
+SQUARES = ["denoiser@explainer.denoiser=squares", "explainer.steps=5"]
+COUNTERFACTUAL = {
+    "dvce": SQUARES,
+    "dvce_paper": SQUARES,
+    "dime": SQUARES,
+    "fast_dime": SQUARES,
+    "mask_dime": SQUARES,
+    "no_guidance": SQUARES,
+    "ace": [*SQUARES, "explainer.iterations=3"],
+    "pgd": ["explainer.steps=5"],
+}
 # What asks more of a classifier than the planted one has: feature maps, the encoder's classes.
 CLASSIFIERS = {
     "GradCam": lambda: plain(BrightCells()),
@@ -39,7 +53,31 @@ CLASSIFIERS = {
 }
 
 
-@pytest.fixture(params=[name for _, name in leaves("explainer")])
+def test_every_method_is_tried():
+    """A new file in conf/explainer/ needs a line above."""
+    tried = {*QUICK, *COUNTERFACTUAL}
+    assert {name for _, name in leaves("explainer")} == tried
+
+
+@pytest.mark.parametrize("name", COUNTERFACTUAL)
+def test_a_counterfactual_of_every_sample_in_order(name):
+    explainer = explain_config(f"explainer={name}", *COUNTERFACTUAL[name]).explainer
+    samples, classifier = squares()[:2], squares_classifier()
+    shared = {"classifier": classifier, "infiller": MeanInfiller(), "progress": None}
+    explanations = build(explainer, **shared).explain(samples)
+    again = build(explainer, **shared).explain(samples[:1])
+    assert torch.equal(explanations[0].counterfactual, again[0].counterfactual)
+    for sample, explanation in zip(samples, explanations, strict=True):
+        assert (explanation.id, explanation.target) == (sample.id, sample.target)
+        assert explanation.failure is None
+        assert explanation.counterfactual.shape == (3, 16, 16)
+        assert explanation.counterfactual.dtype == torch.uint8
+        assert explanation.saliency.shape == (1, 16, 16)
+        assert explanation.saliency.isfinite().all()
+    assert not any(p.requires_grad for p in classifier.parameters())
+
+
+@pytest.fixture(params=QUICK)
 def leaf(request):
     return explain_config(f"explainer={request.param}", *QUICK[request.param]).explainer
 

@@ -11,9 +11,10 @@ import torch
 from planted import planted_classifier, write_photo
 
 from fido.data.folder import FolderPhotos
-from fido.evaluation.evaluation import Evaluation, ScoringObserver
+from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.parts import Part
 from fido.evaluation.samples import StoredSamples
+from fido.evaluation.scoring_observer import ScoringObserver
 from fido.evaluation.stored_explanations import StoredExplanations
 from fido.explainers.baselines import RandomMap
 from fido.explainers.fido import Fido

@@ -17,9 +17,10 @@ from fido.infillers.mean import MeanInfiller
 from fido.masks.concrete import ConcreteMask
 from fido.masks.objectives import SSR
 from fido.records import Explanation
+from fido.runs.run_settings import SettingsMismatchError
 from fido.runs.runner import Runner
 from fido.runs.shards import Shard
-from fido.runs.store import ResultsStore, SettingsMismatchError
+from fido.runs.store import ResultsStore
 from fido.runtime.files import create_json
 
 NAMES = [*"abcdefghijkl"]

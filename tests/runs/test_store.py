@@ -9,13 +9,11 @@ import torch
 from planted import planted_sample
 
 from fido.records import Explanation, Key, RegionEdit
-from fido.runs.store import (
-    DamagedResultError,
-    ResultsStore,
-    SettingsMismatchError,
-    file_stem,
-)
+from fido.runs.result_file import file_stem
+from fido.runs.run_settings import SettingsMismatchError
+from fido.runs.store import ResultsStore
 from fido.runtime import files
+from fido.runtime.files import DamagedFileError
 
 
 def explanation(image_id="planted", **fields):
@@ -103,7 +101,7 @@ def test_a_full_disk_leaves_neither_file_nor_remains(tmp_path, monkeypatch):
         path.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("fido.runs.store.save_file", full)
+    monkeypatch.setattr("fido.runs.result_file.save_file", full)
     with pytest.raises(OSError, match="No space"):
         store.save(planted_sample(), explanation(), row())
     assert list((tmp_path / "explanations").iterdir()) == []
@@ -219,7 +217,7 @@ def test_damaged_files_are_named_set_aside_and_made_again(tmp_path, damage):
             "grown": whole + b"x",
         }[damage]
     )
-    with pytest.raises(DamagedResultError, match=rf"{path.name} is damaged"):
+    with pytest.raises(DamagedFileError, match=rf"{path.name} is damaged"):
         store.load("a")
     (aside,) = store.set_aside_damaged()
     assert aside == tmp_path / "damaged" / path.name
@@ -232,7 +230,7 @@ def test_damaged_files_are_named_set_aside_and_made_again(tmp_path, damage):
 def test_a_damaged_settings_file_is_named(tmp_path):
     ResultsStore(tmp_path, {"seed": 0})
     (tmp_path / "settings.json").write_text('{"seed"')
-    with pytest.raises(DamagedResultError, match=r"settings\.json is damaged"):
+    with pytest.raises(DamagedFileError, match=r"settings\.json is damaged"):
         ResultsStore(tmp_path, {"seed": 0})
 
 

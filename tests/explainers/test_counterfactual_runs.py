@@ -1,0 +1,102 @@
+"""Counterfactuals in runs: killed and gone on, the folder's bytes, the command line."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from command_line import ROOT, environment, files
+from counterfactuals import squares_denoiser
+
+from fido.classifiers.squares import squares_classifier
+from fido.data.squares import Squares
+from fido.diffusion.regions.everywhere import Everywhere
+from fido.explainers.guided_diffusion import GuidedDiffusion
+from fido.infillers.mean import MeanInfiller
+from fido.runs.runner import Runner
+from fido.runs.store import ResultsStore
+
+SQUARES = ["explainer=dvce", "data=squares", "classifier=squares", "data.index=[0,100]"]
+SQUARES += ["denoiser@explainer.denoiser=squares", "logger=none", "figures=false"]
+
+
+class KillAfter:
+    """An observer that is a user's Ctrl-C after some results."""
+
+    def __init__(self, results):
+        self.left = results
+
+    def begin(self, done, to_do):
+        pass
+
+    def result(self, result):
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+    def skipped(self, row):
+        pass
+
+
+def run(folder, observers=(), batch_size=1):
+    classifier = squares_classifier()
+    explainer = GuidedDiffusion(
+        classifier, squares_denoiser(), Everywhere(), budget=[0.2, 0.8], start=0.3, seed=5
+    )
+    store = ResultsStore(folder, {"explainer": "dvce"})
+    source = Squares(size=(16, 16), crop_fraction=1.0, index=[0, 7, 100, 203, 300, 401])
+    runner = Runner(
+        classifier, MeanInfiller(), explainer, store, "second", batch_size, 5, observers
+    )
+    return runner.run(source), store
+
+
+def test_killed_and_gone_on_leaves_the_same_bytes(tmp_path):
+    summary, _ = run(tmp_path / "whole")
+    assert summary["images"] == {"explained": 6}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", [KillAfter(3)])
+    assert len(ResultsStore(tmp_path / "killed")) == 3
+    run(tmp_path / "killed")
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def test_the_store_gives_back_what_was_measured(tmp_path):
+    _, store = run(tmp_path / "run", batch_size=4)
+    for key in store:
+        explanation, row = store.load(key), store.row(key)
+        assert explanation.counterfactual.dtype == torch.uint8
+        assert explanation.estimates.shape[1:] == (3, 16, 16)
+        image = explanation.counterfactual[None].float() / 255
+        probability = squares_classifier().probabilities(image)[0]
+        assert row["last_p_target"] == float(probability[key.target])
+        assert row["last_flipped"] == float(probability.argmax() == key.target)
+        change = image[0] - store.sample(key).image
+        assert row["last_distance"] == pytest.approx(float(change.abs().mean()), abs=1e-6)
+        assert row["denoise"] > 0
+
+
+def explain(folder, *overrides):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "explain.py"), *SQUARES, *overrides],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_the_predicted_class_is_refused_in_words(tmp_path):
+    done = explain(tmp_path)
+    assert done.returncode == 1
+    assert "a counterfactual needs another one; give target=second" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_line_makes_counterfactuals(tmp_path):
+    done = explain(tmp_path, "target=second", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    store = ResultsStore(tmp_path / "run")
+    assert len(store) == 2
+    assert all(store.row(key)["last_flipped"] == 1 for key in store)
