@@ -95,7 +95,7 @@ class Fido:
         _run(optimisation, self.steps, self.classifier.device)
 
         # Read the maps off the masks.
-        keep_prob = mask.final_keep_prob().cpu()
+        keep_prob = optimisation.final_keep_prob().cpu()
         return [
             Explanation(
                 id=batch.ids[i],

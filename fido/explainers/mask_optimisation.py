@@ -171,9 +171,17 @@ class MaskOptimisation(pl.LightningModule):
 
     @torch.no_grad()
     def _search_sparsity(self, search: SparsitySearch, progress: float) -> None:
-        """Score the region of the final map as if it were now, and move the sparsity."""
-        region = (self.objective.saliency(self.mask.final_keep_prob()) > 0.5).float()
-        search.update(self._log_odds(search.masks(region)), progress)
+        """Score the region as if the map were final, and move the sparsity."""
+        keep_prob = self.mask.final_keep_prob()
+        region = (self.objective.saliency(keep_prob) > 0.5).float()
+        search.update(self._log_odds(search.masks(region)), region, keep_prob, progress)
+
+    def final_keep_prob(self) -> Tensor:
+        """(b, 1, h, w) the maps to show and to save, without gradient; call it after the steps."""
+        if self.search is None:
+            return self.mask.final_keep_prob()
+        self._search_sparsity(self.search, progress=1.0)
+        return self.search.result(self.mask.final_keep_prob())
 
     def configure_optimizers(self) -> Any:
         """Return Adam with a learning rate that falls linearly to 0."""

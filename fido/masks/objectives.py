@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -93,13 +94,29 @@ class Objective(ABC):
         del samples  # SSR and SDR score the drawn mask itself
         return keep
 
+    def bounds(self, photo: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """What "auto" asks of the log-odds with the region alone and without it.
+
+        Args:
+            photo: (b,) log-odds of the photos.
+
+        Returns:
+            At least and at most, (b,) in nats each: the log-odds of `keep_share` and
+            `removed_share` of the photo's probability; None where nothing is asked.
+        """
+        p = photo.double().sigmoid()
+        shares = (self.keep_share, self.removed_share)
+        least, most = (None if s is None else torch.logit(s * p).to(photo) for s in shares)
+        return least, most
+
     def rated(self, log_odds: Tensor, photo: Tensor | None) -> Tensor:
         """The scores that enter the loss.
 
         "log_odds" leaves them as they are. "log_probability" is log p of a class to keep and
         -log(1 - p) of a class to lose, so that neither pays once the class is safe or gone.
         "clipped_log_odds" stops at the photo's own value L: min(l, L) of a class to keep,
-        max(l, -|L|) of a class to lose.
+        max(l, -|L|) of a class to lose. A sparsity of "auto" clips all of them at its `bounds`:
+        what is asked for and reached pays no more.
 
         Args:
             log_odds: (b, v, s) in nats, of s masks in v views.
@@ -108,15 +125,26 @@ class Objective(ABC):
         Returns:
             (b, v, s) in nats.
         """
-        if self.score == "log_odds":
-            return log_odds
         sign = torch.tensor(self.signs, device=log_odds.device, dtype=log_odds.dtype).view(-1, 1)
+        if self.needs_photo:
+            if photo is None:
+                raise ValueError("this objective needs the log-odds of the photo")
+            limits = torch.stack([self._limit(s, photo) for s in self.signs], 1).unsqueeze(2)
+            log_odds = sign * torch.minimum(sign * log_odds, limits)
         if self.score == "log_probability":
             return sign * F.logsigmoid(sign * log_odds)
-        if photo is None:
-            raise ValueError("objective.score=clipped_log_odds needs the log-odds of the photo")
-        limit = torch.where(sign > 0, photo.view(-1, 1, 1), photo.abs().view(-1, 1, 1))
-        return sign * torch.minimum(sign * log_odds, limit)
+        return log_odds
+
+    def _limit(self, sign: int, photo: Tensor) -> Tensor:
+        """(b,) where sign * log-odds stops paying."""
+        least, most = self.bounds(photo) if self.sparsity == "auto" else (None, None)
+        if sign > 0 and least is not None:
+            return least
+        if sign < 0 and most is not None:
+            return -most
+        if self.score == "clipped_log_odds":
+            return photo if sign > 0 else photo.abs()
+        return torch.full_like(photo, math.inf)
 
     def loss(
         self, score: Tensor, keep_prob: Tensor, step: int, sparsity: Tensor | None = None
