@@ -4,9 +4,8 @@
 
 PHOTOS is a folder of files of ImageNet's training set named by class, as n01440764_10026.JPEG;
 those that `train.py model=classifier photos.held_out=1000` holds out are measured.
-EfficientNet-Lite0,
-with its logits of the ten classes alone, was trained on all of them: it is no competitor, but says
-how far the others agree with it.
+EfficientNet-Lite0, with its logits of the ten classes alone, was trained on all of them: it is no
+competitor, but says how far the other agrees with it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from fido.classifiers.natural10 import (
     IMAGENET_INDICES,
     natural10_names,
     natural10_resnet,
-    natural10_vit,
 )
 from fido.data.folder import FolderPhotos
 from fido.training.data import split_by_name
@@ -88,7 +86,6 @@ def main() -> None:
     ten = torch.tensor(IMAGENET_INDICES)
     builders = {
         "natural10_resnet": natural10_resnet,
-        "natural10_vit": natural10_vit,
         "efficientnet_lite0": efficientnet_lite,
     }
     results, choices = {}, {}

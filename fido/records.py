@@ -60,6 +60,8 @@ class Explanation:
             has one; the same as `saliency` for SSR, one minus it for SDR.
         counterfactual: (3, h, w) uint8 image that the classifier takes for `target`, where the
             method makes one.
+        estimates: (k, 3, h', w') uint8 images on the way to the counterfactual, first to last, at
+            the size that the method works at.
         history: Curves of the optimisation, each (steps,) float32: "loss" and "score" in nats,
             "area" as a share of the image.
         cost: Rows that went through each network: "forward", "backward", "infill".
@@ -73,6 +75,7 @@ class Explanation:
     threshold: float = 0.5
     keep_prob: Tensor | None = None
     counterfactual: Tensor | None = None
+    estimates: Tensor | None = None
     history: dict[str, Tensor] = field(default_factory=dict)
     cost: dict[str, int] = field(default_factory=dict)
     failure: str | None = None

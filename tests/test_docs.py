@@ -101,6 +101,23 @@ def test_every_option_that_the_docs_name_exists():
             assert found or option in EXAMPLES, f"{page.name}: {group}={option}"
 
 
+@pytest.mark.parametrize(
+    ("group", "page"),
+    [
+        ("explainer", "methods"),
+        ("metrics", "metrics"),
+        *(
+            (group, "options")
+            for group in ("infiller", "classifier", "objective", "data", "logger")
+        ),
+    ],
+)
+def test_every_option_is_documented(group, page):
+    text = re.sub(r"^```.*?^```$", "", (ROOT / f"docs/{page}.md").read_text(), flags=re.M | re.S)
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", text))))
+    assert {path.stem for path in (CONF / group).glob("[!_]*.yaml")} <= named
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_that_the_docs_name_exists(page):
     folders = r"(?:fido|conf|tests|scripts|benchmarks|notebooks|docs)"
@@ -140,3 +157,8 @@ def test_the_ten_places_of_architecture_hold_what_they_are_said_to_hold():
         text = (ROOT / path).read_text()
         for part in name.split("."):
             assert re.search(rf"^\s*(class |def )?{part}\b", text, re.M), f"no {name} in {path}"
+
+
+def test_the_ruff_of_commits_is_the_ruff_of_the_gate():
+    pinned = re.search(r'"ruff==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert f"rev: v{pinned[1]}" in (ROOT / ".pre-commit-config.yaml").read_text()

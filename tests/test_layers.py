@@ -28,7 +28,7 @@ MODULES = sorted(path for path in FIDO.rglob("*.py") if path != FIDO / "__init__
 SHARED = {
     "classifiers": {"base", "imagenet_names", "encoder", "features"},
     "data": {"base", "geometry", "photo"},
-    "explainers": {"base", "attribution", "mask_optimisation"},
+    "explainers": {"base", "attribution", "counterfactual", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
     "metrics": {"base", "functional", "score_set", "subjects"},
     "networks": {"push_pull"},

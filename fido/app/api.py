@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def explain(
         sample = _sample(wrapped, image, target, image_id)
         explainer = _explainer(cfg, wrapped, infiller, progress)
         (explanation,) = explainer.explain([sample])
-    return explanation
+    return replace(explanation, seed=seed)
 
 
 def _configuration(

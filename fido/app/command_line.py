@@ -78,6 +78,7 @@ def run(command: str, words: Sequence[str], called: str) -> None:
         use_groups_of(command)
         task = single_errors(import_module(f"fido.app.{command}").run)
         started = hydra.main(str(conf_folder()), command, version_base="1.3")
+        sys.path.append(os.getcwd())  # of classifier.network._target_=my_module.load
         # Hydra takes its words from here only.
         sys.argv = [called, *quoted(words)]
         with sweep_results():

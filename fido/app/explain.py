@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
 from fido.evaluation.evaluation import ScoringObserver
+from fido.explainers.counterfactual import CounterfactualExplainer
 from fido.loggers.terminal import Terminal
 from fido.report.explanation_figure import FigureObserver
 from fido.report.terminal import print_scores
@@ -81,6 +82,11 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     }
     source = build(cfg.data, **shared)
     explainer = build(cfg.explainer, **shared)
+    if cfg.target == "predicted" and isinstance(explainer, CounterfactualExplainer):
+        raise ValueError(
+            "target=predicted: the photo is of this class already, and a counterfactual needs "
+            "another one; give target=second, a class name or a class index"
+        )
     set_aside_damaged(store, [terminal])  # before anything lists the store
     name, evaluated = settings["axis/method"], None
     scoring = evaluation_of_run(_with_region(cfg), classifier, device, store, name)

@@ -148,8 +148,8 @@ def _settings(path: Path, prefix: str) -> list[str]:
     return [
         _line(prefix + setting.name, setting.meaning, setting.value)
         for setting in read_settings(path)
-        if setting.value != "???" and (setting.value or setting.meaning)
-        if not setting.name.startswith("_")
+        if setting.value or setting.meaning
+        if not (setting.name.startswith("_") or setting.meaning.startswith("the run's"))
     ]
 
 
@@ -167,6 +167,6 @@ def _groups_in(path: Path) -> dict[str, str | list[str]]:
 
 
 def _line(name: str, meaning: str, value: str = "") -> str:
-    shown = f"{name}={value}" if value and "${" not in value else name
+    shown = f"{name}={value}" if value and "${" not in value and value != "???" else name
     space = " " * max(2, WIDTH - len(shown))
     return f"  {shown}{space}{meaning}".rstrip()

@@ -140,37 +140,6 @@ def natural10_resnet(
     return _classifier(network, weights, names, precision, channels_last)
 
 
-def natural10_vit(
-    weights: str | Path | None = "natural10_vit",
-    class_names: Sequence[str] | None = None,
-    precision: str = "float32",
-    channels_last: bool = True,
-) -> Classifier:
-    """Vision transformer of ten classes at 112 pixels.
-
-    Trained on about 7,000 photos of ImageNet's training set, 800 a class less those held out; see
-    docs/models/natural10_vit.md. Inputs are normalised by ImageNet's mean (0.485, 0.456, 0.406)
-    and deviation (0.229, 0.224, 0.225).
-
-    Args:
-        weights: "natural10_vit" for the shipped weights, the path of a `.safetensors` file that
-            `train.py model=classifier` wrote with `network=vit`, or None for random weights.
-        class_names: Names of the outputs; None: the ten of `natural10_names`.
-        precision: See `Classifier`.
-        channels_last: See `Classifier`.
-
-    Returns:
-        (n, 3, 112, 112) in [0, 1] to (n, 10) logits.
-
-    Raises:
-        FileNotFoundError: If a weights file is not there.
-        ValueError: If weights are damaged or do not fit.
-    """
-    names = list(class_names) if class_names is not None else natural10_names()
-    network = small_vit(len(names))
-    return _classifier(network, weights, names, precision, channels_last)
-
-
 def _classifier(
     network: nn.Module,
     weights: str | Path | None,

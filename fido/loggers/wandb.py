@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import inspect
+import netrc
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import wandb
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -19,10 +20,17 @@ from fido.runs.store import Row, file_stem
 
 
 def wandb_logged_in() -> bool:
-    """Whether W&B could log in without asking, at the server that it is set to."""
-    if "prompt" in inspect.signature(wandb.login).parameters:
-        return bool(wandb.login(prompt=False, verify=False))
-    return bool(wandb.api.api_key)  # older versions
+    """Whether W&B could log in without asking, at the server that it is set to.
+
+    It reads the same places as W&B, because `wandb.login` would keep what it finds for the process.
+    """
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    server = urlsplit(wandb.setup().settings.base_url).hostname
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(server or "") is not None
+    except (FileNotFoundError, netrc.NetrcParseError):
+        return False
 
 
 def wandb_mode(mode: str) -> str:

@@ -47,7 +47,7 @@ class ResultsStore:
     An explanation file holds everything that a report needs, so that no network has to run again:
 
     - `saliency`, and `keep_prob` where it is something else; a tensor `history/<curve>` for each
-      curve; `counterfactual` where the method makes one;
+      curve; `counterfactual` and `estimates` where the method makes them;
     - what was explained: `image` in 8 bits, `boxes` where known;
     - the edit by the explanation's region: images `kept` and `removed` in 8 bits, `probabilities`
       (3, classes) of photo and edits;
@@ -133,6 +133,8 @@ class ResultsStore:
             tensors["keep_prob"] = keep_prob.contiguous()
         if explanation.counterfactual is not None:
             tensors["counterfactual"] = explanation.counterfactual.contiguous()
+        if explanation.estimates is not None:
+            tensors["estimates"] = explanation.estimates.contiguous()
         for name, curve in explanation.history.items():
             tensors[f"history/{name}"] = curve.contiguous()
         if edit is not None:
@@ -185,6 +187,7 @@ class ResultsStore:
             threshold=about["threshold"],
             keep_prob=saliency if about["saliency_is_keep_prob"] else tensors.get("keep_prob"),
             counterfactual=tensors.get("counterfactual"),
+            estimates=tensors.get("estimates"),
             history={
                 name.removeprefix("history/"): tensor
                 for name, tensor in tensors.items()

@@ -95,6 +95,7 @@ def test_the_map_is_that_of_explain_py(tmp_path):
         seed=4,
         **PLAIN,
     )
+    assert explanation.key == key == ("photo", 1, 4)
     assert torch.equal(explanation.saliency, store.load(key).saliency)
 
 

@@ -29,8 +29,6 @@ BRING_YOUR_OWN = {
 }
 NEEDS_ARGUMENTS = {
     "classifier/custom": ["classifier.network._target_=planted.BoxBrightness"],
-    "classifier/natural10_resnet": ["classifier.weights=null"],  # until it is packed
-    "classifier/natural10_vit": ["classifier.weights=null"],  # until it is packed
     "classifier/timm": ["classifier.weights=null"],
     "classifier/huggingface": None,  # test_classifiers.py builds one from a folder
     "data/folder": ["data.path=photos"],
@@ -90,7 +88,7 @@ def offline(*_, **__):
 
 
 COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
-INNER = ("mask_distributions", "wandb_sweep")  # parts of metrics; sweeps of `wandb agent`
+INNER = ("mask_distributions", "denoiser", "wandb_sweep")  # parts of others; `wandb agent`
 
 
 def test_every_option_belongs_to_a_group_of_a_command():
@@ -111,7 +109,10 @@ def of_commands():
 
 LISTS = ("metrics", "callbacks")  # groups of which several options are chosen
 ALONE = {"hole_masks/validation"}  # chosen as hole_masks@validation_masks
-BASES = {"loss": ["model=masking_network"]}  # what an option needs beside it
+BASES = {
+    "loss": ["model=masking_network"],
+    "network": ["model=classifier"],
+}  # what an option needs beside it
 
 
 @pytest.mark.parametrize(("command", "group", "option"), [*of_commands()])

@@ -16,6 +16,11 @@ from fido.app.messages import RENAMED, check_names, explained
         ("+graded.a.sigma=2", "graded.a.sigma is now infillers.a.sigma"),
         ("infiller@graded.A=blur", "infiller@graded.A is now infiller@infillers.A"),
         ("mask_laws@figures.laws=object", "is now mask_distributions@figures.laws"),
+        (
+            "mask_distributions@metrics.infill_quality.laws=pixels",
+            "is now mask_distributions@metrics.infill_quality.mask_distributions",
+        ),
+        ("evaluation.check_classifier=false", "is now evaluation.own_classifier"),
         ("metrics.deletion.max_batch=3", "is now metrics.deletion.rows_per_pass"),
         ("mask.draw=pixel", "mask.draw is now mask.unit: mask.unit=pixel"),
         ("explainer.step=7", "explainer.step is now explainer.cell_size"),

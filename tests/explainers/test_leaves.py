@@ -1,19 +1,19 @@
 """What every method promises, whatever it does: from its config leaf to its explanation."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from configurations import explain_config, leaves
 from planted import planted_classifier, planted_sample
+from small_networks import BrightCells, plain
 
 from fido.app.instantiate import build
+from fido.classifiers.efficientnet_lite import efficientnet_lite
 from fido.infillers.mean import MeanInfiller
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 GRID = ["explainer.grid=6", "explainer.steps=3"]
-# Leaf -> overrides that make it quick on 40 x 48 pixels.
+# Overrides that make a method quick on 40 x 48 pixels; every leaf needs an entry.
 QUICK = {
+    "fido": ["mask.grid=6", "explainer.steps=3", "explainer.samples=2"],
     "bbmp": ["explainer.mask.grid=6", "explainer.steps=3"],
     "mp": GRID,
     "mp2": ["explainer.grid=6", "explainer.max_steps=3"],
@@ -22,26 +22,32 @@ QUICK = {
     "extremal": ["explainer.steps=3"],
     "rise": ["explainer.masks=20"],
     "gradient": [],
+    "grad_cam": [],
     "integrated_gradients": ["explainer.steps=5"],
     "smoothgrad": ["explainer.samples=5"],
     "occlusion": ["explainer.patch=16"],
+    "realtime": [],
     "center": [],
     "full": [],
     "random_map": [],
     "ground_truth_box": [],
 }
+# What asks more of a classifier than the planted one has: feature maps, the encoder's classes.
+CLASSIFIERS = {
+    "GradCam": lambda: plain(BrightCells()),
+    "MaskingNetworkExplainer": lambda: efficientnet_lite(0),
+}
 
 
-@pytest.fixture(params=QUICK)
+@pytest.fixture(params=[name for _, name in leaves("explainer")])
 def leaf(request):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [f"explainer={request.param}", *QUICK[request.param]]
-        return compose("explain", overrides).explainer
+    return explain_config(f"explainer={request.param}", *QUICK[request.param]).explainer
 
 
 def explain(leaf, samples, heard=None):
+    make = CLASSIFIERS.get(leaf._target_.rpartition(".")[2], planted_classifier)
     shared = {
-        "classifier": planted_classifier(),
+        "classifier": make(),
         "infiller": MeanInfiller((0.2, 0.2, 0.2)),
         "progress": (lambda *news: heard.append(news)) if heard is not None else None,
     }
@@ -91,14 +97,8 @@ def test_the_same_call_gives_the_same_map(leaf):
 
 
 def test_bbmp_takes_objective_from_the_run_and_sparsity_from_itself():
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [
-            "explainer=bbmp",
-            "objective=sdr",
-            "explainer.objective.sparsity=0.02",
-            *QUICK["bbmp"],
-        ]
-        leaf = compose("explain", overrides).explainer
+    overrides = ["objective=sdr", "explainer.objective.sparsity=0.02", *QUICK["bbmp"]]
+    leaf = explain_config("explainer=bbmp", *overrides).explainer
     (explanation,), _ = explain(leaf, [planted_sample()])
     torch.testing.assert_close(explanation.saliency, 1 - explanation.keep_prob)
     assert leaf.objective.warmup_steps == 1

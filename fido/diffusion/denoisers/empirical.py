@@ -29,6 +29,8 @@ class EmpiricalDenoiser(Denoiser):
         labels: (m,) class index of each; given a class, only its images count. None: no classes.
         bandwidth: h, standard deviation of the Gaussian in units of the scale [-1, 1].
         lift: See `Denoiser`.
+        grey: The images and the Gaussian are the same in all three colours: so is the estimate.
+            Then x_t is known as its mean over colours, with a third of the noise's variance.
 
     Raises:
         ValueError: If there are no images, one label each is missing, or the bandwidth is negative.
@@ -43,6 +45,7 @@ class EmpiricalDenoiser(Denoiser):
         labels: Tensor | Sequence[int] | None = None,
         bandwidth: float = 0.0,
         lift: str = "residual",
+        grey: bool = False,
     ) -> None:
         if images.ndim != 4 or not len(images):
             raise ValueError(f"images must be (m, 3, h, w) with m >= 1, got {tuple(images.shape)}")
@@ -53,6 +56,7 @@ class EmpiricalDenoiser(Denoiser):
         if known.shape != (len(images),):
             raise ValueError(f"{len(images)} images need as many labels, got {tuple(known.shape)}")
         self.bandwidth = bandwidth
+        self.grey = grey
         # Distances are differences of large numbers where there is little noise.
         self.register_buffer("images", self.encode(images.double()))
         self.register_buffer("labels", known)
@@ -76,9 +80,12 @@ class EmpiricalDenoiser(Denoiser):
         return torch.isin(classes, self.labels[self.labels >= 0])
 
     def _expected(self, x: Tensor, alpha_bar: Tensor, classes: Tensor | None) -> Tensor:
-        flat, images = x.flatten(1), self.images.flatten(1)
+        seen, known = x, self.images
+        if self.grey:
+            seen, known = x.mean(1, keepdim=True), known.mean(1, keepdim=True)
+        flat, images = seen.flatten(1), known.flatten(1)
         signal = alpha_bar.expand(len(x))[:, None]
-        spread = 1 - signal + signal * self.bandwidth**2
+        spread = (1 - signal) / (3 if self.grey else 1) + signal * self.bandwidth**2
         # |x_t|^2 is the same for all images and cancels in the softmax.
         product = flat @ images.T
         score = (signal.sqrt() * product - signal * images.square().sum(1) / 2) / spread
@@ -86,7 +93,7 @@ class EmpiricalDenoiser(Denoiser):
             score = score.masked_fill(~self._allowed(classes.to(x.device)), -torch.inf)
         mean = score.softmax(1) @ images
         estimate = mean + signal.sqrt() * self.bandwidth**2 / spread * (flat - signal.sqrt() * mean)
-        return estimate.view_as(x)
+        return estimate.view_as(seen).expand_as(x)
 
     def _allowed(self, classes: Tensor) -> Tensor:
         """(n, m) which images count: those of the class, or all where the class is not known."""
@@ -94,7 +101,7 @@ class EmpiricalDenoiser(Denoiser):
 
 
 def empirical_denoiser(
-    source: PhotoSource, bandwidth: float = 0.0, lift: str = "residual"
+    source: PhotoSource, bandwidth: float = 0.0, lift: str = "residual", grey: bool = False
 ) -> EmpiricalDenoiser:
     """The exact denoiser of all images of a source, at the source's size.
 
@@ -102,9 +109,10 @@ def empirical_denoiser(
         source: Its labels, where all images have one, are the classes.
         bandwidth: See `EmpiricalDenoiser`.
         lift: See `Denoiser`.
+        grey: See `EmpiricalDenoiser`.
     """
     samples: list[Any] = [source.load(entry) for entry in source.selected()]
     labels = [sample.label for sample in samples]
     known = None if None in labels else labels
     images = torch.stack([sample.image for sample in samples])
-    return EmpiricalDenoiser(images, known, bandwidth, lift)
+    return EmpiricalDenoiser(images, known, bandwidth, lift, grey)

@@ -1,0 +1,1 @@
+"""Regions that a counterfactual may change, one a file."""
