@@ -33,10 +33,11 @@ class Fido:
     Args:
         classifier: The classifier to explain.
         infiller: Fills dropped pixels.
-        objective: SSR or SDR.
+        objective: SSR, SDR or both.
         mask: Makes the masks of an optimisation from the number of images and their (h, w):
             `ConcreteMask` or `PointMask`, their other arguments bound by `functools.partial`.
-        samples: Masks drawn per image and step; one is enough for `PointMask`.
+        samples: Masks drawn per image and step; one is enough for `PointMask`. With both
+            objectives each is scored twice.
         steps: Optimisation steps.
         learning_rate: Learning rate of Adam, falling linearly to 0.
         seed: Seed of the masks' and the infiller's random numbers.
@@ -78,8 +79,9 @@ class Fido:
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; as many images are optimised together as fit into a pass."""
+        rows = self.samples * len(self.objective.signs)
         parts = self.batches(
-            len(samples), lambda start, stop: self._explain(samples[start:stop]), self.samples
+            len(samples), lambda start, stop: self._explain(samples[start:stop]), rows
         )
         return [explanation for part in parts for explanation in part]
 
@@ -94,8 +96,7 @@ class Fido:
         _run(optimisation, self.steps, self.classifier.device)
 
         # Read the maps off the masks.
-        keep_prob = mask.final_keep_prob().cpu()
-        rows = self.samples * self.steps
+        keep_prob = optimisation.final_keep_prob().cpu()
         return [
             Explanation(
                 id=batch.ids[i],
@@ -103,7 +104,7 @@ class Fido:
                 saliency=self.objective.saliency(keep_prob[i]),
                 keep_prob=keep_prob[i],
                 history=history,
-                cost={"forward": rows, "backward": rows, "infill": rows},
+                cost=dict(optimisation.cost),
                 failure=_failure(keep_prob[i], history),
             )
             for i, history in enumerate(optimisation.history())

@@ -11,24 +11,30 @@ from torch import Tensor, nn
 
 from fido.masks.concrete import composite
 from fido.masks.objectives import Objective
+from fido.masks.sparsity import SparsitySearch
 from fido.runtime.noise import ImageNoise
 
 Infill = Callable[[Tensor, Tensor, ImageNoise | None], Tensor]
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 
+CHECK_EVERY = 4  # steps between two looks at the region of now, where the sparsity is searched for
+
 
 class LearnedMask(Protocol):
     """The masks of b images, an nn.Module: a distribution over keep-masks, or one mask each."""
 
-    def sample(self, samples: int, noise: ImageNoise) -> Tensor:
-        """(b * samples, 1, h, w) masks in [0, 1] with gradient; row r is of image r // samples."""
+    def sample(self, samples: int, noise: ImageNoise, progress: float) -> Tensor:
+        """(b * samples, 1, h, w) masks in [0, 1] with gradient; row r is of image r // samples.
+
+        `progress` is the share of the steps that are done, from 0 to 1.
+        """
         ...
 
     def binarize(self, keep: Tensor) -> Tensor:
         """Zeros and ones, without gradient: which pixels of a sample the infiller is shown."""
         ...
 
-    def keep_prob(self) -> Tensor:
+    def keep_prob(self, progress: float) -> Tensor:
         """(b, 1, h, w) what the objective's penalties act on, with gradient."""
         ...
 
@@ -60,9 +66,9 @@ class MaskOptimisation(pl.LightningModule):
         image: (b, 3, h, w) in [0, 1].
         target: (b,) class indices.
         mask: The masks to learn.
-        objective: SSR or SDR.
+        objective: SSR, SDR or both.
         infill: `Infiller.infill`.
-        score: (rows, 3, h, w), (rows,) -> (rows,) nats, e.g. `Classifier.log_odds`.
+        score: (rows, 3, h, w), (rows,) -> (rows,) log-odds in nats: `Classifier.log_odds`.
         mask_noise: The images' random numbers for the masks.
         infill_noise: The images' random numbers for the infiller, or None if it needs none.
         samples: Number s of masks per image and step.
@@ -71,7 +77,10 @@ class MaskOptimisation(pl.LightningModule):
         on_step: Called after every step with its index and the newest entries of the curves.
 
     Attributes:
-        curves: "loss", "score", "area", each a list of (b,) tensors, one per step.
+        curves: "loss", "score" (mean log-odds of the drawn masks), "area", each a list of (b,)
+            tensors, one per step; "score_removed" of their complements where both are scored, and
+            "sparsity" where it is searched for.
+        cost: Rows so far of one image: "forward", "backward", "infill".
 
     Source: Chang et al. 2019, section 3 and appendix.
     """
@@ -93,7 +102,7 @@ class MaskOptimisation(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.image = image
-        self.target = target.repeat_interleave(samples)
+        self.target = target
         self.mask = mask
         self.objective = objective
         self.infill = infill
@@ -104,35 +113,75 @@ class MaskOptimisation(pl.LightningModule):
         self.steps = steps
         self.learning_rate = learning_rate
         self.on_step = on_step
-        self.curves: dict[str, list[Tensor]] = {"loss": [], "score": [], "area": []}
+        self.curves: dict[str, list[Tensor]] = {}
+        self.cost = {"forward": 0, "backward": 0, "infill": 0}
+        self.photo: Tensor | None = None
+        self.search: SparsitySearch | None = None
+        if objective.needs_photo:
+            with torch.no_grad():
+                self.photo = score(image, target)
+            self.cost["forward"] += 1
+            if objective.sparsity == "auto":
+                pixels = image.shape[-2] * image.shape[-1]
+                self.search = SparsitySearch(objective, self.photo, pixels)
 
     def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
         """Return the loss of one step, summed over the images, and extend the curves."""
-        # Draw relaxed masks, and infill what their binary versions drop.
-        keep = self.mask.sample(self.samples, self.mask_noise)
-        infill = self.infill(self.image, self.mask.binarize(keep), self.infill_noise)
+        progress = int(step) / max(self.steps - 1, 1)
+        if self.search is not None and int(step) % CHECK_EVERY == 0:
+            self._search_sparsity(self.search, progress)
 
-        # Score the mixed images, averaged over the samples of an image.
-        rows = self.score(composite(self.image, keep, infill), self.target)
-        score = rows.view(-1, self.samples).mean(1)
+        # Draw relaxed masks, infill what their binary versions drop, and score the mixed images.
+        keep = self.mask.sample(self.samples, self.mask_noise, progress)
+        rows = self._log_odds(self.objective.views(keep, self.samples))
+        self.cost["backward"] += len(rows) // len(self.image)
 
-        # Weigh the score against the size of the region.
-        keep_prob = self.mask.keep_prob()
-        loss = self.objective.loss(score, keep_prob, int(step))
+        # Average over the samples of an image, and weigh the score against the region's size.
+        views = rows.view(len(self.image), -1, self.samples)
+        score = self.objective.rated(views, self.photo).reshape(-1, self.samples).mean(1)
+        keep_prob = self.mask.keep_prob(progress)
+        sparsity = None if self.search is None else self.search.value
+        loss = self.objective.loss(score, keep_prob, int(step), sparsity)
 
         # Extend the curves.
         newest = {
             "loss": loss.detach(),
-            "score": score.detach(),
+            "score": views.detach()[:, 0].mean(1),
             "area": self.objective.saliency(keep_prob.detach()).mean((1, 2, 3)),
         }
+        if views.shape[1] > 1:
+            newest["score_removed"] = views.detach()[:, 1].mean(1)
+        if sparsity is not None:
+            newest["sparsity"] = sparsity
         for name, values in newest.items():
-            self.curves[name].append(values)
+            self.curves.setdefault(name, []).append(values)
         if self.on_step is not None:
             self.on_step(int(step), newest)
 
         # A sum, so that the gradient of an image's mask does not depend on the other images.
         return loss.sum()
+
+    def _log_odds(self, keep: Tensor) -> Tensor:
+        """(b * n, 1, h, w) masks -> (b * n,) log-odds of the mixed images."""
+        infill = self.infill(self.image, self.mask.binarize(keep), self.infill_noise)
+        each = len(keep) // len(self.image)
+        self.cost["forward"] += each
+        self.cost["infill"] += each
+        return self.score(composite(self.image, keep, infill), self.target.repeat_interleave(each))
+
+    @torch.no_grad()
+    def _search_sparsity(self, search: SparsitySearch, progress: float) -> None:
+        """Score the region as if the map were final, and move the sparsity."""
+        keep_prob = self.mask.final_keep_prob()
+        region = (self.objective.saliency(keep_prob) > 0.5).float()
+        search.update(self._log_odds(search.masks(region)), region, keep_prob, progress)
+
+    def final_keep_prob(self) -> Tensor:
+        """(b, 1, h, w) the maps to show and to save, without gradient; call it after the steps."""
+        if self.search is None:
+            return self.mask.final_keep_prob()
+        self._search_sparsity(self.search, progress=1.0)
+        return self.search.result(self.mask.final_keep_prob())
 
     def configure_optimizers(self) -> Any:
         """Return Adam with a learning rate that falls linearly to 0."""

@@ -46,7 +46,7 @@ class PointMask(nn.Module):
         self.align_corners = align_corners
         self.keep = nn.Parameter(torch.full((images, 1, rows, columns), initial_keep))
 
-    def sample(self, samples: int, noise: ImageNoise) -> Tensor:
+    def sample(self, samples: int, noise: ImageNoise, progress: float = 0.0) -> Tensor:
         """(b * samples, 1, h, w) the same mask `samples` times; draws nothing from `noise`.
 
         Clamps the parameters themselves, so that a step back from the border is not lost.
@@ -65,7 +65,7 @@ class PointMask(nn.Module):
         # The tolerance is that of bilinear upsampling, which gives ones as 1 - 6e-8.
         return (keep.detach() >= 1 - 1e-6).to(keep.dtype)
 
-    def keep_prob(self) -> Tensor:
+    def keep_prob(self, progress: float = 1.0) -> Tensor:
         """(b, 1, h, w) the mask as it was last sampled, with gradient."""
         return self._to_pixels(self.keep)
 

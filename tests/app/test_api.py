@@ -231,8 +231,8 @@ def test_names_and_settings_that_do_not_exist_are_named():
         explain(method="fdio")
     with pytest.raises(ValueError, match=r"infiller='grey'.*blur.*mean"):
         explain(infiller="grey")
-    with pytest.raises(ValueError, match=r"objective='both'.*sdr, ssr"):
-        explain(objective="both")
+    with pytest.raises(ValueError, match=r"objective='neither'.*both, sdr, ssr"):
+        explain(objective="neither")
     with pytest.raises(ValueError, match=r"no setting 'step'; it has .*steps.*sparsity.*grid"):
         explain(step=3)
     with pytest.raises(ValueError, match="no setting 'sparsity'"):

@@ -202,7 +202,11 @@ def test_experiment_paper_pins_every_published_number():
         "upsample": "probability",
         "final_map": "logit",
         "align_corners": True,
+        "blob_size": 16,  # not used by pixels
+        "antithetic": False,
+        "grids": None,
     }
+    assert (config.objective.score, config.objective.warmup_steps) == ("log_odds", 30)
     assert (config.explainer.steps, config.explainer.samples) == (300, 8)
     assert config.explainer.learning_rate == 0.05
     assert (config.objective.sparsity, config.objective.warmup_steps) == (1e-3, 30)
