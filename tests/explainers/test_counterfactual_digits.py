@@ -47,13 +47,13 @@ def reached(explainer, samples):
     return float(own), float((oracle(images) == target).float().mean())
 
 
-def guided(budget, classifier=None):
+def guided(budget, classifier=None, start=0.3):
     return GuidedDiffusion(
         classifier or leaf_classifier(),
         leaf("denoiser", "digits"),
         Everywhere(),
         budget=budget,
-        start=0.3,
+        start=start,
         variable="x0",
         estimates=0,
         rows_per_pass=128,
@@ -102,12 +102,13 @@ def test_a_random_network_moves_digits_no_further_than_the_control():
     assert true_rate(guided(0.8, blind)) == pytest.approx(true_rate(guided(0)), abs=0.05)
 
 
-def test_a_three_becomes_an_eight():
-    three = next(sample for sample in digits() if sample.label == 3)
-    (explanation,) = guided([0.8, 1.6]).explain([replace(three, target=8)])
-    image = explanation.counterfactual.float() / 255
-    assert explanation.history["flipped"][-1] == 1
-    assert oracle(image[None]).item() == 8
-    # Grey stays grey.
-    assert torch.equal(image[0], image[1])
-    assert torch.equal(image[0], image[2])
+def test_threes_become_eights_that_others_take_for_eights():
+    threes = [replace(sample, target=8) for sample in digits() if sample.label == 3][:6]
+    images = []
+    for explanation in guided([0.8, 1.6], start=0.1).explain(threes):
+        assert explanation.history["flipped"][-1] == 1
+        images.append(explanation.counterfactual.float() / 255)
+        # Grey stays grey.
+        assert torch.equal(images[-1][0], images[-1][1])
+        assert torch.equal(images[-1][0], images[-1][2])
+    assert (oracle(torch.stack(images)) == 8).float().mean() >= 0.5
