@@ -11,9 +11,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fido.app.explain import Choices, execute, shard_configurations
+from fido.app.explain import REGION, Choices, execute, shard_configurations
 from fido.app.instantiate import settings_of
+from fido.evaluation.scoring_observer import rows_with_stored_scores
 from fido.loggers.terminal import Terminal
+from fido.runs.runner import AVERAGED
 from fido.runs.shards import shard_name
 from fido.runs.store import ResultsStore
 
@@ -93,7 +95,8 @@ class Ray:
             self._wait(ray, shards)
         finally:
             ray.shutdown()
-            store.write_scores()  # shards that were stopped or have died wrote none
+            # Shards that were stopped or have died wrote no table.
+            store.write_scores(rows_with_stored_scores(store, REGION, AVERAGED))
         summary: dict[str, Any] = json.loads(
             (store.folder / "summary.json").read_text(encoding="utf-8")
         )

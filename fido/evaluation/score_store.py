@@ -64,16 +64,16 @@ class StoredScores:
             {name: _tensor(vector) for name, vector in entry.get("features", {}).items()},
         )
 
-    def values(self, metric: str, row: str, made_by: str) -> dict[str, float] | None:
+    def values(self, metric: str, row: str, made_by: str | None = None) -> dict[str, float] | None:
         """The numbers of a score that this metric made, whatever of; None if there is none.
 
         Args:
             metric: Name of the metric.
             row: Name of the row.
-            made_by: Digest of the metric, its settings and weights.
+            made_by: Digest of the metric, its settings and weights; None takes those of any.
         """
         entry = self._content.get(metric, {}).get(row)
-        if entry is None or entry.get("made_by") != made_by:
+        if entry is None or made_by not in (None, entry.get("made_by")):
             return None
         return {name: _number(value) for name, value in entry["values"].items()}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from fido.evaluation.evaluation import Evaluation
+from fido.evaluation.score_store import ScoreStore
 from fido.records import Key
 from fido.runs.observer import Observer, Result
 from fido.runs.result_file import Row
+from fido.runs.store import ResultsStore
 
 
 class ScoringObserver:
@@ -59,24 +61,7 @@ class ScoringObserver:
 
     def with_scores(self, rows: list[Row]) -> list[Row]:
         """Rows of the store with the metric's numbers, as far as they are on disk."""
-        completed = []
-        for row in rows:
-            values = None
-            if row["status"] == "explained":
-                key = Key(str(row["id"]), int(row["target"] or 0), int(row["seed"] or 0))
-                values = self._values(key)
-            completed.append(row if values is None else self._inserted(row, values))
-        return completed
-
-    def _inserted(self, row: Row, values: Mapping[str, float]) -> Row:
-        numbers: Row = {name: None if math.isnan(v) else v for name, v in values.items()}
-        numbers = {name: v for name, v in numbers.items() if name not in row}
-        completed: Row = {}
-        for name, value in row.items():
-            completed[name] = value
-            if name == self.after:
-                completed |= numbers
-        return completed
+        return [insert_scores(row, self._values, self.after) for row in rows]
 
     def _score(self, image_id: str, keys: Sequence[Key]) -> None:
         for key in keys:
@@ -85,3 +70,48 @@ class ScoringObserver:
 
     def _values(self, key: Key) -> dict[str, float] | None:
         return self.evaluation.values_on_disk(self.metric, self._store, key)
+
+
+def rows_with_stored_scores(
+    store: ResultsStore, metric: str, columns: Sequence[str], after: str = "p_original"
+) -> list[Row]:
+    """Rows of a store with a metric's numbers as they lie on disk, without building the metric.
+
+    For whoever writes the table of processes that have died.
+
+    Args:
+        store: The store.
+        metric: Name of the metric.
+        columns: Its columns, in order.
+        after: Name of the column that they follow.
+    """
+    scores = ScoreStore(store.folder / "scored")
+
+    def values_of(key: Key) -> dict[str, float] | None:
+        values = scores.open(key).values(metric, "explanation")
+        return None if values is None else {n: values[n] for n in columns if n in values}
+
+    return [insert_scores(row, values_of, after) for row in store.rows()]
+
+
+def insert_scores(
+    row: Row, values_of: Callable[[Key], Mapping[str, float] | None], after: str
+) -> Row:
+    """A row with the numbers of its result behind one of its columns, as far as there are any.
+
+    Args:
+        row: The row; one without an explanation stays as it is.
+        values_of: From a result's key to its numbers.
+        after: Name of the column that they follow.
+    """
+    if row["status"] != "explained":
+        return row
+    key = Key(str(row["id"]), int(row["target"] or 0), int(row["seed"] or 0))
+    values = values_of(key) or {}
+    numbers: Row = {n: None if math.isnan(v) else v for n, v in values.items() if n not in row}
+    completed: Row = {}
+    for name, value in row.items():
+        completed[name] = value
+        if name == after:
+            completed |= numbers
+    return completed

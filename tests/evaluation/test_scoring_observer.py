@@ -10,7 +10,7 @@ from planted_run import Notes, Planted
 from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.parts import Part
 from fido.evaluation.samples import StoredSamples
-from fido.evaluation.scoring_observer import ScoringObserver
+from fido.evaluation.scoring_observer import ScoringObserver, rows_with_stored_scores
 from fido.evaluation.stored_explanations import StoredExplanations
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
@@ -117,5 +117,8 @@ def test_seeds_of_one_photo_have_scores_of_their_own(tmp_path, photos):
     rows = observer.with_scores(store.rows())
     assert [row["seed"] for row in rows] == [0, 7, 0, 7]
     assert all("p_kept" in row for row in rows)
+    # Whoever has no metric at hand reads the same.
+    columns = ("p_kept", "p_removed", "area")
+    assert rows_with_stored_scores(store, "region", columns) == rows
     failed = {"id": "x", "status": "failed"}
     assert observer.with_scores([failed]) == [failed]
