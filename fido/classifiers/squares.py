@@ -37,5 +37,5 @@ def squares_classifier(gain: float = 1.35) -> Classifier:
         mean=(0, 0, 0),
         std=(1, 1, 1),
         class_names=["green", "red"],
-        crop_fraction=1.35,
+        crop_fraction=1.0,
     )
