@@ -138,20 +138,22 @@ def _class_bars(
 
 
 def _curves(figure: Figure, place: SubplotSpec, explanation: Explanation) -> None:
+    """Curves of the optimisation: loss and score, or of a counterfactual image's probabilities."""
     axes = figure.add_subplot(place)
-    styles = {"loss": (INK, "-"), "score": (ACCENT, "-")}
-    for name, (colour, line) in styles.items():
+    shown = {"loss": INK, "score": ACCENT, "p_source": INK, "p_target": ACCENT}
+    for name, colour in shown.items():
         if name in explanation.history:
-            axes.plot(explanation.history[name].numpy(), color=colour, ls=line, lw=1.2, label=name)
+            axes.plot(explanation.history[name].numpy(), color=colour, lw=1.2, label=name)
     axes.set_xlabel("step")
-    axes.set_ylabel("nats")
+    axes.set_ylabel("class probability" if "p_target" in explanation.history else "nats")
     axes.set_title("optimisation", color=INK)
     if "area" in explanation.history:
         twin = axes.twinx()
         twin.plot(explanation.history["area"].numpy(), color="#2166ac", lw=1.2)
         twin.set_ylim(0, 1)
         twin.set_ylabel("expected area (share of the image)", color="#2166ac")
-    axes.legend(frameon=False, fontsize=8)
+    if axes.lines:
+        axes.legend(frameon=False, fontsize=8)
 
 
 def _short(name: str, width: int = 24) -> str:
