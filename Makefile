@@ -8,11 +8,14 @@ BIN = $(VENV)/bin
 explain: $(VENV)/.installed  ## explain a photo with the defaults
 	$(BIN)/python explain.py
 
+# One process a core, each with one thread: the same files stay in one process.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: $(VENV)/.installed-test  ## run the whole test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 coverage: $(VENV)/.installed-test  ## the same with the share of lines of fido/ that it runs
-	$(BIN)/python -m pytest --cov
+	$(PYTEST) --cov
 
 docs: $(VENV)/.installed-docs  ## the documentation as a site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
