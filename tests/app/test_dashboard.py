@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
+from configurations import explain_config
 from omegaconf import OmegaConf
 from planted import BOX, PLANTED, write_photo
 from wandb_offline import read_run
@@ -186,8 +186,7 @@ def test_every_value_of_a_sweep_composes_and_its_metric_is_logged(name, logged):
             for key, options in sweep["parameters"].items()
         }
         words = create_sweep_command_args({"args": chosen})["args_no_hyphens"]
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            cfg = compose("explain", ["output_dir=out", *words, *fixed])
+        cfg = explain_config(*words, *fixed)
         for key, value in chosen.items():
             if "." in key:  # others choose an option of a group
                 assert OmegaConf.select(cfg, key) == value["value"]
