@@ -149,12 +149,14 @@ class ResultsStore:
         rows: list[Row] = []
         for path in self.not_explained.glob("[!.]*.json"):
             # Another process that explains the image after all removes the note.
+            row: Row = {}
             with suppress(FileNotFoundError):
                 row = read_json(path)
-                key = _row_key(row)
-                known = isinstance(row.get("target"), int)
-                if key not in keys if known else (key.image_id, key.seed) not in images:
-                    rows.append(row)
+            if not row:
+                continue
+            key, known = _row_key(row), isinstance(row.get("target"), int)
+            if key not in keys if known else (key.image_id, key.seed) not in images:
+                rows.append(row)
         return rows
 
     def rows_until_stable(self, complete: Callable[[], bool]) -> Iterator[list[Row]]:

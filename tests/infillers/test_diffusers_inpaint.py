@@ -31,7 +31,7 @@ def test_code_and_pickles_are_refused(name):
 
 @pytest.mark.skipif(installed, reason="diffusers is installed")
 def test_says_what_to_install():
-    with pytest.raises(ImportError, match=r"\.\[diffusers\]"):
+    with pytest.raises(ImportError, match=r"fido-xai\[diffusers\]"):
         DiffusersInfiller("somewhere")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from command_line import environment
 from PIL import Image
 from safetensors.torch import load_file
 from small_training import StopAt, Stopped, fit
@@ -278,7 +279,12 @@ def test_the_command_writes_weights_that_the_classifier_takes(tmp_path):
     assert set(columns) >= {"train/loss", "val/accuracy", "val/calibration_error", "val/loss"}
     one = write_photos(tmp_path / "one", classes=("lying",))
     refused = subprocess.run(
-        command(one, out, 20), cwd=ROOT, capture_output=True, text=True, timeout=200
+        command(one, out, 20),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert refused.returncode != 0
     assert "two classes or more" in refused.stderr
