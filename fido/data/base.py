@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,30 @@ class Entry:
     label: int | None = None
     boxes: tuple[tuple[float, float, float, float], ...] | None = None
     boxes_unit: str = "pixel"
+
+
+def unique_ids(files: Sequence[Path]) -> list[str]:
+    """An id for every file of a source, different for all of them.
+
+    A file is called by its path without suffix, folders joined by "__": "sub__photo". Where several
+    would have one name the suffix is added, "photo_jpg" and "photo_png", and where that is not
+    enough ("x/y.png" beside "x__y.png") the path stays as it is.
+
+    Args:
+        files: Different paths, relative to the source's folder.
+    """
+    short = ["__".join(file.with_suffix("").parts) for file in files]
+    often = Counter(short)
+    longer = [
+        name if often[name] == 1 else name + file.suffix.replace(".", "_")
+        for name, file in zip(short, files, strict=True)
+    ]
+    often = Counter(longer)
+    ids = [
+        name if often[name] == 1 else file.as_posix()
+        for name, file in zip(longer, files, strict=True)
+    ]
+    return ids if len(set(ids)) == len(ids) else [file.as_posix() for file in files]
 
 
 class PhotoSource(ABC):

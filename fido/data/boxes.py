@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from fido.data.base import Entry, PhotoSource
+from fido.data.base import Entry, PhotoSource, unique_ids
 
 COLUMNS = ("file", "class_index", "xmin", "ymin", "xmax", "ymax")
 
@@ -16,7 +16,7 @@ class BoxedPhotos(PhotoSource):
     """`root/images/*` with `root/boxes.csv`, a line a box.
 
     Columns: file, class_index, xmin, ymin, xmax, ymax; coordinates are fractions of the image's
-    sides. Ids are file names without suffix.
+    sides. Ids are file names without suffix; see `unique_ids`.
 
     Args:
         root: The folder.
@@ -50,13 +50,14 @@ class BoxedPhotos(PhotoSource):
                 except ValueError as error:
                     raise ValueError(f"{table}, line {reader.line_num}: {error}") from error
                 boxes[row["file"]].append(corners)  # type: ignore[arg-type]
+        ids = unique_ids([Path(file) for file in labels])
         return [
             Entry(
-                Path(file).stem,
+                image_id,
                 self.root / "images" / file,
                 labels[file],
                 tuple(boxes[file]),
                 "fraction",
             )
-            for file in labels
+            for image_id, file in zip(ids, labels, strict=True)
         ]

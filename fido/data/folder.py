@@ -6,7 +6,7 @@ import glob
 from pathlib import Path
 from typing import Any
 
-from fido.data.base import Entry, PhotoSource
+from fido.data.base import Entry, PhotoSource, unique_ids
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
@@ -14,8 +14,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 class FolderPhotos(PhotoSource):
     """Images found under a path, without labels.
 
-    Ids are file names without suffix, with folders below the root joined by "__"; where two files
-    differ by suffix only, the suffix stays.
+    Ids are file names without suffix, with folders below the root joined by "__"; see `unique_ids`.
 
     Args:
         path: One image file, a pattern with wildcards, or a folder that is searched to its depths.
@@ -54,17 +53,10 @@ class FolderPhotos(PhotoSource):
         if not files:
             raise FileNotFoundError(f"{self.key}={self.path}: no image files there")
         files.sort()
-        names = [_joined(f.relative_to(root).with_suffix("")) for f in files]
-        return [
-            Entry(name if names.count(name) == 1 else name + file.suffix.replace(".", "_"), file)
-            for name, file in zip(names, files, strict=True)
-        ]
+        ids = unique_ids([f.relative_to(root) for f in files])
+        return [Entry(image_id, file) for image_id, file in zip(ids, files, strict=True)]
 
 
 def _common_parent(files: list[Path]) -> Path:
     parents = [set(f.parents) for f in files]
     return max(set.intersection(*parents), key=lambda parent: len(parent.parts))
-
-
-def _joined(path: Path) -> str:
-    return "__".join(path.parts)

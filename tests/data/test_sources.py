@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from planted import write_photo
 
+from fido.data.base import unique_ids
 from fido.data.boxes import BoxedPhotos
 from fido.data.folder import FolderPhotos
 from fido.data.geometry import Geometry
@@ -231,3 +235,27 @@ def test_imagenet_validation_with_kaggle_boxes(tmp_path):
     solution.write_text("ImageId,PredictionString\nx,n99999999 1 2 3 4\n")
     with pytest.raises(ValueError, match="n99999999"):
         source.selected()
+
+
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        (["a.png", "sub/a.png"], ["a", "sub__a"]),
+        (["a.jpg", "a.png"], ["a_jpg", "a_png"]),
+        (["x__y.png", "x/y.png"], ["x__y.png", "x/y.png"]),
+        (["a.png", "a.jpg", "a_png.jpg"], ["a.png", "a_jpg", "a_png.jpg"]),
+        (["x/a.png", "y/a.png"], ["x__a", "y__a"]),
+    ],
+)
+def test_ids_of_a_source_are_different_whatever_its_files_are_called(files, ids):
+    assert unique_ids([Path(file) for file in files]) == ids
+
+
+def test_boxed_photos_of_one_name_in_two_folders_are_two_images(tmp_path):
+    for folder in "xy":
+        write_photo(tmp_path / "images" / folder / "a.png")
+    lines = [f"{folder}/a.png,1,0.1,0.1,0.5,0.5" for folder in "xy"]
+    head = "file,class_index,xmin,ymin,xmax,ymax"
+    (tmp_path / "boxes.csv").write_text("\n".join([head, *lines]) + "\n")
+    source = BoxedPhotos(str(tmp_path), size=SIZE)
+    assert [entry.id for entry in source.selected()] == ["x__a", "y__a"]
