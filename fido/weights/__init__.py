@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -84,7 +85,7 @@ def read(weights: str | Path, folder: Path = FOLDER) -> dict[str, Tensor]:
         folder: Where the manifest is.
 
     Raises:
-        ValueError: See `find`; or if a path has another suffix.
+        ValueError: See `find`; or if a path has another suffix, or its file is damaged.
         FileNotFoundError: If the file is not there.
     """
     path = Path(weights)
@@ -94,7 +95,12 @@ def read(weights: str | Path, folder: Path = FOLDER) -> dict[str, Tensor]:
         raise ValueError(f"weights are read from .safetensors files only, got {path}")
     elif not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}")
-    return {key: _float32(value) for key, value in load_file(path).items()}
+    try:
+        return {key: _float32(value) for key, value in load_file(path).items()}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged or no safetensors file ({error}): copy or download it again"
+        ) from error
 
 
 def load(network: nn.Module, weights: str | Path, folder: Path = FOLDER) -> None:

@@ -89,3 +89,12 @@ def test_packed_weights_are_shipped_in_half_precision(folder, tmp_path):
     save_file(layer.state_dict(), tmp_path / "ema.safetensors")
     with pytest.raises(ValueError, match="half precision"):
         pack("new", tmp_path / "ema.safetensors", "torch.nn.Linear", folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", "cut"])
+def test_damaged_files_of_weights_are_named(tmp_path, content):
+    path = tmp_path / "net.safetensors"
+    whole = weights.find("ca").read_bytes()
+    path.write_bytes(whole[:20000] if content == "cut" else content)
+    with pytest.raises(ValueError, match=r"net\.safetensors is damaged or no safetensors file"):
+        weights.read(path)
