@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,71 +13,15 @@ from torch import Tensor
 from fido.classifiers.base import Classifier
 from fido.diffusion.denoisers.base import Denoiser
 from fido.diffusion.frame import Frame, Problem
-from fido.diffusion.guidance import NORMS, gate, lp_direction, match_norm, rms
-from fido.diffusion.guides import Guide, Moment
+from fido.diffusion.guidance import gate, lp_direction, match_norm, rms
+from fido.diffusion.guidance_settings import Guidance
+from fido.diffusion.guides import Moment
 from fido.diffusion.sampling_state import SamplingState
 from fido.diffusion.schedule import add_noise, noise_from_x0
-from fido.diffusion.self_masks import SelfMask
 from fido.diffusion.trajectory import Steps, Trajectory, to_8_bits
 
-Variable = Literal["x_t", "x0", "chain"]
-VARIABLES = ("x_t", "x0", "chain")
 Told = Callable[[int, int, dict[str, Tensor]], None]
 """Told after every step: steps done, steps in all, newest (b,) values."""
-
-
-@dataclass(frozen=True, eq=False)
-class Guidance:
-    """How a classifier pushes.
-
-    Attributes:
-        variable: What its gradient is taken for: "x_t", through the denoiser; "x0", the estimate;
-            "chain", the image that an unguided chain of all steps left makes of x_t.
-        norm: What the gradient's length is matched to, one of `fido.diffusion.guidance.NORMS`.
-        confidence: Probability of the target from which an image is not pushed; None: always.
-        distance: Weight of the distance to the photo beside the class, 0 or more.
-        power: p of the distance `sum |x0 - photo|^p`, 1 or more.
-        distance_through_denoiser: Whether its gradient is taken for x_t, too, or for the estimate.
-        copies: Shifted copies of which the gradient is the mean; 1 is the image alone.
-        guide: Turns or thins the gradient; None leaves it.
-        mask: Where the change is taken, beside the region; None: everywhere.
-        class_weight: How far the estimate follows the denoiser's own idea of the target class,
-            `x0 + weight (x0 given the class - x0)`, where it has one. With 0 only the explained
-            classifier pushes; with more, compare with a random classifier.
-
-    Raises:
-        ValueError: If an argument is out of range.
-    """
-
-    variable: Variable = "x_t"
-    norm: str = "epsilon"
-    confidence: float | None = 0.9
-    distance: float = 0.0
-    power: float = 1.0
-    distance_through_denoiser: bool = False
-    copies: int = 1
-    guide: Guide | None = None
-    mask: SelfMask | None = None
-    class_weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("variable", self.variable, VARIABLES),
-            ("norm", self.norm, NORMS),
-        ):
-            if value not in known:
-                raise ValueError(f"explainer.{name} must be one of {', '.join(known)}, got {value}")
-        if self.confidence is not None and not 0 < self.confidence <= 1:
-            raise ValueError(f"explainer.confidence must be in (0, 1] or null: {self.confidence}")
-        if self.distance < 0 or self.power < 1 or self.copies < 1 or self.class_weight < 0:
-            raise ValueError(
-                "explainer needs distance and class_weight >= 0, power and copies >= 1, "
-                f"got {self.distance}, {self.class_weight}, {self.power} and {self.copies}"
-            )
-        if self.distance_through_denoiser and self.variable != "x_t":
-            raise ValueError("explainer.distance_through_denoiser needs explainer.variable=x_t")
-        if self.guide is not None and self.variable == "chain":
-            raise ValueError("explainer.guide needs explainer.variable=x_t or x0")
 
 
 class GuidedSampler:
@@ -88,6 +31,11 @@ class GuidedSampler:
     `push = scale * (class gradient - distance * distance gradient)`. The gradient is that of the
     target's log-probability at the estimate of x_0, lifted to the classifier's size. Outside of
     the region every step puts the photo, with the noise of that step; at the end it is the photo.
+
+    A denoiser is not perfect: without any guidance the photo comes back changed. A `paired`
+    guidance runs that unguided process beside the guided one, on the same noise, and takes the
+    difference of the two estimates as the change, `photo + x0 - x0 unguided`. Then a scale of 0
+    gives the photo, and a scale above it changes nothing but what the guidance changed.
 
     Images do not influence each other: one whose gradient is not finite fails and the others go on.
     Each has random numbers of its own for each step; see `Problem.noise`.
@@ -128,39 +76,64 @@ class GuidedSampler:
 
         Args:
             problem: The photos.
-            scale: Of the push; 0 is the control: the same noise and no gradient at all.
+            scale: Of the push; 0 is the control: the same noise and no gradient of the classifier.
             told: See `Told`.
         """
         frame, start = Frame(problem, self.denoiser), self.steps.start
         noise = frame.noise("diffusion start")
         x = add_noise(frame.photo, self.steps.alpha_bar(start), noise)
+        unguided = x if self.guidance.paired else None
         guide = None if scale == 0 else self.guidance.guide
         refusals = [None] * len(problem) if guide is None else guide.refusals(frame)
         state = SamplingState(frame, scale, refusals)
         kept = {round(i) for i in torch.linspace(start, 0, max(1, self.estimates)).tolist()}
         estimates = []
         for index in range(start, -1, -1):
+            if unguided is not None:
+                unguided_x0 = self.denoiser.x0(unguided, self.steps.alpha_bar(index))
+                state.cost["denoise"] += 1
+                state.loss = unguided_x0 - frame.photo
             x0, push = self._guided(state, x, index)
-            mean = self.steps.posterior.mean(index, x0, x)
             variance = float(self.steps.posterior.variance[index])
             alpha_bar = self.steps.alpha_bar(index - 1)
             noise = frame.noise(self.steps.purpose(index))
-            inside = mean + variance * push + math.sqrt(variance) * noise
-            outside = add_noise(frame.photo, alpha_bar, noise)
-            where = frame.region if state.mask is None else frame.region * state.mask
-            x = where * inside + (1 - where) * outside
+            back = partial(self._back, state, index, noise)
+            x = back(x0, x, push)
+            if unguided is not None:
+                unguided = back(unguided_x0, unguided)
             state.note("push", variance / math.sqrt(alpha_bar) * rms(push))
             if index in kept and self.estimates:
-                estimates.append(to_8_bits(self.denoiser.decode(x0)))
+                estimates.append(to_8_bits(self.denoiser.decode(state.without_loss(x0))))
             if told is not None:
                 told(start + 1 - index, start + 1, state.newest())
+        if unguided is not None:
+            state.loss = unguided - frame.photo
         return Trajectory(
-            image=frame.image_of(x, state.mask),
+            image=frame.image_of(state.without_loss(x), state.mask),
             failure=state.failure,
             history=state.curves(),
             estimates=torch.stack(estimates, 1) if estimates else None,
             cost=state.cost,
         )
+
+    def _back(
+        self,
+        state: SamplingState,
+        index: int,
+        noise: Tensor,
+        x0: Tensor,
+        x: Tensor,
+        push: Tensor | None = None,
+    ) -> Tensor:
+        """x_{index - 1}: a step back in the region, the photo with noise outside."""
+        frame, variance = state.frame, float(self.steps.posterior.variance[index])
+        inside = self.steps.posterior.mean(index, x0, x)
+        if push is not None:
+            inside = inside + variance * push
+        inside = inside + math.sqrt(variance) * noise
+        outside = add_noise(frame.photo, self.steps.alpha_bar(index - 1), noise)
+        where = frame.region if state.mask is None else frame.region * state.mask
+        return where * inside + (1 - where) * outside
 
     def _guided(self, state: SamplingState, x: Tensor, index: int) -> tuple[Tensor, Tensor]:
         """The estimate of x_0 at a step, and the push in units of the step's variance."""
@@ -170,7 +143,9 @@ class GuidedSampler:
         with torch.set_grad_enabled(state.scale != 0):
             x = x.detach().requires_grad_(through and state.scale != 0)
             x0 = self._estimate(state, x, alpha_bar)
-            seen = x0 if through else self._point(state, x, x0, index)
+            seen = state.without_loss(x0)
+            if not through:
+                seen = self._point(state, x, seen, index)
             logits = self.classifier(frame.image_of(seen, state.mask))
             state.cost["forward"] += 1
             probability = logits.detach().softmax(1)
@@ -197,7 +172,8 @@ class GuidedSampler:
         if guidance.mask is not None:
             last = torch.ones_like(frame.region) if state.mask is None else state.mask
             progress = (self.steps.start - index) / (self.steps.start + 1)
-            state.mask = guidance.mask.of(x0, frame.photo, gradient, last, progress)
+            estimate = state.without_loss(x0)
+            state.mask = guidance.mask.of(estimate, frame.photo, gradient, last, progress)
         reference = self._reference(x.detach(), x0, index)
         push = state.sized(gradient, reference, guidance.norm)
         if distance is not None:
@@ -224,11 +200,14 @@ class GuidedSampler:
     def _estimate(self, state: SamplingState, x: Tensor, alpha_bar: float) -> Tensor:
         state.cost["denoise"] += 1
         x0 = self.denoiser.x0(x, alpha_bar)
-        if self.guidance.class_weight == 0 or state.scale == 0:
+        if self.guidance.class_weight == 0:
             return x0
         state.cost["denoise"] += 1
         given = self.denoiser.x0(x, alpha_bar, state.frame.problem.target)
-        return x0 + self.guidance.class_weight * (given - x0)
+        last = state.newest().get("p_target")
+        reached = torch.zeros(len(x)) if last is None else last
+        weight = self.guidance.class_weight * gate(reached.to(x), self.guidance.confidence)
+        return x0 + weight.view(-1, 1, 1, 1) * (given - x0)
 
     def _class_gradient(self, state: SamplingState, moment: Moment, logits: Tensor) -> Tensor:
         frame, guidance = moment.frame, self.guidance

@@ -19,6 +19,9 @@ class SamplingState:
         frame: The photos.
         scale: Of the push.
         failure: (b) why an image has failed already, or None.
+
+    Attributes:
+        loss: (b, 3, *size) what the unguided estimate adds to the photo, where it is left out.
     """
 
     def __init__(self, frame: Frame, scale: float, failure: Sequence[str | None]) -> None:
@@ -27,8 +30,13 @@ class SamplingState:
         self.failure = list(failure)
         self.mask: Tensor | None = None
         self.first: Tensor | None = None
+        self.loss: Tensor | None = None
         self.cost: Counter[str] = Counter()
         self._curves: dict[str, list[Tensor]] = {}
+
+    def without_loss(self, x0: Tensor) -> Tensor:
+        """(b, 3, *size): an estimate without what the denoiser alone changes."""
+        return x0 if self.loss is None else x0 - self.loss
 
     def note(self, name: str, values: Tensor) -> None:
         """Add (b,) values to a curve."""

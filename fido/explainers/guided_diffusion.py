@@ -13,9 +13,10 @@ import torch
 from fido.classifiers.base import Classifier
 from fido.diffusion.denoisers.base import Denoiser
 from fido.diffusion.frame import Problem
+from fido.diffusion.guidance_settings import Guidance, Variable
 from fido.diffusion.guides import Guide
 from fido.diffusion.regions.base import Region
-from fido.diffusion.sampler import Guidance, GuidedSampler, Variable
+from fido.diffusion.sampler import GuidedSampler
 from fido.diffusion.schedule import scale_of_budget
 from fido.diffusion.self_masks import SelfMask
 from fido.diffusion.trajectory import Steps, Trajectory
@@ -39,7 +40,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         scale: Scale of the guidance in place of the budget; one or several.
         start: Share of the signal in the variance at the start, in (0, 1).
         steps: To which the whole schedule of 1,000 is respaced; those below the start are taken.
-        variable: See `Guidance`; so the other names up to `class_weight`.
+        variable: See `Guidance`; so the other names up to `paired`.
         norm: See `Guidance`.
         confidence: See `Guidance`.
         distance: See `Guidance`.
@@ -49,6 +50,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         guide: See `Guidance`.
         mask: See `Guidance`.
         class_weight: See `Guidance`.
+        paired: See `Guidance`.
         estimates: Images on the way that are kept.
         seed: See `CounterfactualExplainer`; so the names below.
         progress: See `CounterfactualExplainer`.
@@ -79,6 +81,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         guide: Guide | None = None,
         mask: SelfMask | None = None,
         class_weight: float = 0.0,
+        paired: bool = False,
         estimates: int = 6,
         seed: int = 0,
         progress: Progress | None = None,
@@ -98,6 +101,7 @@ class GuidedDiffusion(CounterfactualExplainer):
             guide=None if guide is None else guide.to(classifier.device),
             mask=mask,
             class_weight=class_weight,
+            paired=paired,
         )
         self.sampler = GuidedSampler(
             classifier, denoiser.to(classifier.device), schedule, guidance, estimates

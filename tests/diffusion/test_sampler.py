@@ -10,8 +10,9 @@ from counterfactuals import squares, squares_denoiser
 from fido.classifiers.base import Classifier
 from fido.classifiers.squares import RedOrGreen, squares_classifier
 from fido.diffusion.frame import Problem
+from fido.diffusion.guidance_settings import Guidance
 from fido.diffusion.guides import ConeGuide, ConsensusGuide, SmoothingGuide
-from fido.diffusion.sampler import Guidance, GuidedSampler
+from fido.diffusion.sampler import GuidedSampler
 from fido.diffusion.schedule import (
     cumulative_alphas,
     guidance_budget,
