@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fido.diffusion.denoisers.base import Denoiser
+from fido.diffusion.lift import to_8_bits
 from fido.runtime.noise import ImageNoise
 
 
@@ -105,3 +106,7 @@ class Frame:
         if mask.shape[-2:] != size:
             mask = F.interpolate(mask, size, mode="bilinear")
         return self.problem.paste(lifted, mask)
+
+    def small_image_of(self, x0: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(b, 3, *size) uint8: what the classifier sees of an estimate, at the denoiser's size."""
+        return to_8_bits(self.denoiser.shrink(self.image_of(x0, mask)))

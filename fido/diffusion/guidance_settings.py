@@ -34,6 +34,8 @@ class Guidance:
             weight and no classifier (a scale of 0).
         paired: Whether the change is taken against the unguided process on the same noise, or
             against the photo, which adds what the denoiser alone loses.
+        smooth: Standard deviation of a Gaussian that smooths the change, in pixels of the
+            denoiser's size; 0 leaves it.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -50,6 +52,7 @@ class Guidance:
     mask: SelfMask | None = None
     class_weight: float = 0.0
     paired: bool = False
+    smooth: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -65,6 +68,8 @@ class Guidance:
                 "explainer needs distance and class_weight >= 0, power and copies >= 1, "
                 f"got {self.distance}, {self.class_weight}, {self.power} and {self.copies}"
             )
+        if self.smooth < 0:
+            raise ValueError(f"explainer.smooth must be 0 or more pixels, got {self.smooth}")
         if self.distance_through_denoiser and self.variable != "x_t":
             raise ValueError("explainer.distance_through_denoiser needs explainer.variable=x_t")
         if self.guide is not None and self.variable == "chain":

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
+from fido.diffusion.copies import shifted
 from fido.diffusion.denoisers.base import Denoiser
 from fido.diffusion.frame import Frame, Problem
 from fido.diffusion.guidance import gate, lp_direction, match_norm, rms
@@ -18,7 +18,7 @@ from fido.diffusion.guidance_settings import Guidance
 from fido.diffusion.guides import Moment
 from fido.diffusion.sampling_state import SamplingState
 from fido.diffusion.schedule import add_noise, noise_from_x0
-from fido.diffusion.trajectory import Steps, Trajectory, to_8_bits
+from fido.diffusion.trajectory import Steps, Trajectory
 
 Told = Callable[[int, int, dict[str, Tensor]], None]
 """Told after every step: steps done, steps in all, newest (b,) values."""
@@ -85,31 +85,31 @@ class GuidedSampler:
         unguided = x if self.guidance.paired else None
         guide = None if scale == 0 else self.guidance.guide
         refusals = [None] * len(problem) if guide is None else guide.refusals(frame)
-        state = SamplingState(frame, scale, refusals)
+        state = SamplingState(frame, scale, refusals, self.guidance.smooth)
         kept = {round(i) for i in torch.linspace(start, 0, max(1, self.estimates)).tolist()}
         estimates = []
         for index in range(start, -1, -1):
             if unguided is not None:
-                unguided_x0 = self.denoiser.x0(unguided, self.steps.alpha_bar(index))
+                unguided_x0, place = self.denoiser.estimate(unguided, self.steps.alpha_bar(index))
                 state.cost["denoise"] += 1
                 state.loss = unguided_x0 - frame.photo
             x0, push = self._guided(state, x, index)
-            variance = float(self.steps.posterior.variance[index])
+            variance = self.steps.variance(index, state.place)
             alpha_bar = self.steps.alpha_bar(index - 1)
             noise = frame.noise(self.steps.purpose(index))
             back = partial(self._back, state, index, noise)
-            x = back(x0, x, push)
+            x = back(x0, x, variance, variance * push)
             if unguided is not None:
-                unguided = back(unguided_x0, unguided)
-            state.note("push", variance / math.sqrt(alpha_bar) * rms(push))
+                unguided = back(unguided_x0, unguided, self.steps.variance(index, place))
+            state.note("push", rms(variance * push) / math.sqrt(alpha_bar))
             if index in kept and self.estimates:
-                estimates.append(to_8_bits(self.denoiser.decode(state.without_loss(x0))))
+                estimates.append(frame.small_image_of(state.shown(x0), state.mask))
             if told is not None:
                 told(start + 1 - index, start + 1, state.newest())
         if unguided is not None:
             state.loss = unguided - frame.photo
         return Trajectory(
-            image=frame.image_of(state.without_loss(x), state.mask),
+            image=frame.image_of(state.shown(x), state.mask),
             failure=state.failure,
             history=state.curves(),
             estimates=torch.stack(estimates, 1) if estimates else None,
@@ -123,14 +123,13 @@ class GuidedSampler:
         noise: Tensor,
         x0: Tensor,
         x: Tensor,
-        push: Tensor | None = None,
+        variance: Tensor | float,
+        moved: Tensor | float = 0.0,
     ) -> Tensor:
-        """x_{index - 1}: a step back in the region, the photo with noise outside."""
-        frame, variance = state.frame, float(self.steps.posterior.variance[index])
-        inside = self.steps.posterior.mean(index, x0, x)
-        if push is not None:
-            inside = inside + variance * push
-        inside = inside + math.sqrt(variance) * noise
+        """x_{index - 1}: a step back in the region, moved there; the photo with noise outside."""
+        frame = state.frame
+        mean = self.steps.posterior.mean(index, x0, x)
+        inside = mean + moved + variance**0.5 * noise
         outside = add_noise(frame.photo, self.steps.alpha_bar(index - 1), noise)
         where = frame.region if state.mask is None else frame.region * state.mask
         return where * inside + (1 - where) * outside
@@ -143,7 +142,7 @@ class GuidedSampler:
         with torch.set_grad_enabled(state.scale != 0):
             x = x.detach().requires_grad_(through and state.scale != 0)
             x0 = self._estimate(state, x, alpha_bar)
-            seen = state.without_loss(x0)
+            seen = state.shown(x0)
             if not through:
                 seen = self._point(state, x, seen, index)
             logits = self.classifier(frame.image_of(seen, state.mask))
@@ -172,7 +171,7 @@ class GuidedSampler:
         if guidance.mask is not None:
             last = torch.ones_like(frame.region) if state.mask is None else state.mask
             progress = (self.steps.start - index) / (self.steps.start + 1)
-            estimate = state.without_loss(x0)
+            estimate = state.shown(x0)
             state.mask = guidance.mask.of(estimate, frame.photo, gradient, last, progress)
         reference = self._reference(x.detach(), x0, index)
         push = state.sized(gradient, reference, guidance.norm)
@@ -199,8 +198,10 @@ class GuidedSampler:
 
     def _estimate(self, state: SamplingState, x: Tensor, alpha_bar: float) -> Tensor:
         state.cost["denoise"] += 1
-        x0 = self.denoiser.x0(x, alpha_bar)
-        if self.guidance.class_weight == 0:
+        x0, place = self.denoiser.estimate(x, alpha_bar)
+        state.place = None if place is None else place.detach()
+        known = self.denoiser.knows(state.frame.problem.target)
+        if self.guidance.class_weight == 0 or not known.any():
             return x0
         state.cost["denoise"] += 1
         given = self.denoiser.x0(x, alpha_bar, state.frame.problem.target)
@@ -217,7 +218,7 @@ class GuidedSampler:
         (gradient,) = torch.autograd.grad(score, moment.variable, retain_graph=more)
         passes = 1
         for copy in range(1, guidance.copies):
-            image = _shifted(frame, moment, copy, state.mask)
+            image = shifted(frame, moment, copy, state.mask)
             gradient = gradient + moment.gradient(image, self.classifier)
             passes += 1
         state.cost["forward"] += passes - 1
@@ -262,14 +263,3 @@ def check_start(denoiser: Denoiser, steps: Steps) -> None:
 def _only(wanted: Tensor, x: Tensor) -> Tensor:
     """Zeros for the images that are not wanted, whatever is in there."""
     return x.where(wanted.view(-1, 1, 1, 1), torch.zeros_like(x))
-
-
-def _shifted(frame: Frame, moment: Moment, copy: int, mask: Tensor | None) -> Tensor:
-    """The image turned up to 15 degrees and shifted up to a tenth, its border repeated."""
-    image = frame.image_of(moment.x0, mask)
-    drawn = frame.problem.noise(f"{moment.purpose} copy {copy}", 3).view(-1, 3).clamp(-2, 2) / 2
-    turn, shift = drawn[:, 0] * math.radians(15), drawn[:, 1:] * 0.2
-    rows = torch.stack([turn.cos(), -turn.sin(), shift[:, 0]], 1)
-    columns = torch.stack([turn.sin(), turn.cos(), shift[:, 1]], 1)
-    grid = F.affine_grid(torch.stack([rows, columns], 1), list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)

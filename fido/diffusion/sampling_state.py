@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from fido.diffusion.frame import Frame, Problem
 from fido.diffusion.guidance import length, match_norm
@@ -19,24 +20,40 @@ class SamplingState:
         frame: The photos.
         scale: Of the push.
         failure: (b) why an image has failed already, or None.
+        smooth: Of the change; see `Guidance`.
 
     Attributes:
+        place: (b, 3, *size) where the variance of the step is; see `Denoiser.estimate`.
         loss: (b, 3, *size) what the unguided estimate adds to the photo, where it is left out.
     """
 
-    def __init__(self, frame: Frame, scale: float, failure: Sequence[str | None]) -> None:
+    def __init__(
+        self, frame: Frame, scale: float, failure: Sequence[str | None], smooth: float = 0.0
+    ) -> None:
         self.frame = frame
         self.scale = scale
+        self.smooth = smooth
         self.failure = list(failure)
         self.mask: Tensor | None = None
         self.first: Tensor | None = None
         self.loss: Tensor | None = None
+        self.place: Tensor | None = None
         self.cost: Counter[str] = Counter()
         self._curves: dict[str, list[Tensor]] = {}
 
-    def without_loss(self, x0: Tensor) -> Tensor:
-        """(b, 3, *size): an estimate without what the denoiser alone changes."""
-        return x0 if self.loss is None else x0 - self.loss
+    def shown(self, x0: Tensor) -> Tensor:
+        """(b, 3, *size): an estimate as the classifier gets it.
+
+        Without what the denoiser alone changes, where that is left out; smoothed.
+        """
+        if self.loss is not None:
+            x0 = x0 - self.loss
+        if self.smooth == 0:
+            return x0
+        reach = min(round(3 * self.smooth) or 1, (min(x0.shape[-2:]) - 1) // 2)
+        change = gaussian_blur(x0 - self.frame.photo, [2 * reach + 1] * 2, [self.smooth] * 2)
+        shown: Tensor = self.frame.photo + change
+        return shown
 
     def note(self, name: str, values: Tensor) -> None:
         """Add (b,) values to a curve."""

@@ -69,6 +69,12 @@ def start_index(alpha_bars: Tensor, alpha_bar: float) -> int:
     return int((alpha_bars - alpha_bar).abs().argmin())
 
 
+def nearest_steps(alpha_bar: Tensor) -> Tensor:
+    """(n,) int64 steps of the linear schedule of 1,000 whose `alpha_bar` (n,) is nearest."""
+    whole = cumulative_alphas(linear_betas()).to(alpha_bar.device)
+    return (whole - alpha_bar.double()[:, None]).abs().argmin(1)
+
+
 def add_noise(x0: Tensor, alpha_bar: Tensor | float, noise: Tensor) -> Tensor:
     """`sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) noise`, a draw of q(x_t | x_0).
 
@@ -148,6 +154,26 @@ def posterior(alpha_bars: Tensor) -> Posterior:
         x_weight=(1 - beta).sqrt() * (1 - before) / (1 - now),
         variance=(1 - before) / (1 - now) * beta,
     )
+
+
+def learned_variance(alpha_bars: Tensor, index: int, place: Tensor) -> Tensor:
+    """The variance of a step back where a network says so: between those of the posterior and beta.
+
+    `exp(f log beta + (1 - f) log variance)` with `f = (place + 1) / 2`. The posterior's variance of
+    the first step is 0; that of the second is taken for it.
+
+    Args:
+        alpha_bars: (steps,) of a schedule, whole or respaced.
+        index: Of the step.
+        place: (n, c, h, w) from -1, the posterior's variance, to 1, beta.
+
+    Source: Nichol & Dhariwal 2021, equation 15.
+    """
+    now = alpha_bars.double()
+    largest = 1 - now[index] / _before(now)[index]
+    smallest = posterior(now).variance[max(index, 1)]
+    share = (place.double() + 1) / 2
+    return torch.exp(share * largest.log() + (1 - share) * smallest.log())
 
 
 def guidance_budget(alpha_bars: Tensor, start: int, scale: float = 1.0) -> float:

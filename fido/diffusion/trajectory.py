@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from fido.diffusion.schedule import (
     Posterior,
     cumulative_alphas,
+    learned_variance,
     linear_betas,
     posterior,
     respaced_steps,
@@ -51,6 +51,12 @@ class Steps:
         """Share of the signal at a step; 1 at index -1, the image."""
         return float(self.alpha_bars[index]) if index >= 0 else 1.0
 
+    def variance(self, index: int, place: Tensor | None = None) -> Tensor | float:
+        """Of a step back: the posterior's, or where `place` says; 0 of the last, to the image."""
+        if place is None or index == 0:
+            return float(self.posterior.variance[index])
+        return learned_variance(self.alpha_bars, index, place).to(place.dtype)
+
     def purpose(self, index: int) -> str:
         """What the random numbers of a step are drawn for, whatever the respacing."""
         return f"diffusion step {int(self.numbers[index])}"
@@ -77,8 +83,3 @@ class Trajectory:
     history: dict[str, Tensor] = field(default_factory=dict)
     estimates: Tensor | None = None
     cost: Counter[str] = field(default_factory=Counter)
-
-
-def to_8_bits(image: Tensor) -> Tensor:
-    """[0, 1] -> uint8, rounded; what is not finite becomes 0."""
-    return (image.nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -17,7 +17,7 @@ from fido.diffusion.sampler import check_start
 from fido.diffusion.sampling_state import SamplingState
 from fido.diffusion.schedule import add_noise
 from fido.diffusion.self_masks import changed, dilated
-from fido.diffusion.trajectory import Steps, to_8_bits
+from fido.diffusion.trajectory import Steps
 from fido.explainers.base import Progress
 from fido.explainers.counterfactual import CounterfactualExplainer, Found
 
@@ -130,7 +130,7 @@ class Ace(CounterfactualExplainer):
             move = 2 / 255 * self.step * downhill.sign() * frame.region
             x = (x - move).clamp(-1, 1).where(wanted.view(-1, 1, 1, 1), x)
             if iteration in kept and self.estimates:
-                estimates.append(to_8_bits(frame.denoiser.decode(x0.detach())))
+                estimates.append(frame.small_image_of(x0.detach()))
             if iteration + 1 < self.iterations:
                 self.tell(problem, iteration + 1, self.iterations, state.newest())
         return x, estimates

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.diffusion.frame import Problem
+from fido.diffusion.lift import to_8_bits
 from fido.diffusion.regions.base import NoRegionError, Region
 from fido.diffusion.sampling_state import measured
-from fido.diffusion.trajectory import to_8_bits
 from fido.explainers.base import Progress, SampleBatch, collate, half_of_maximum
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches

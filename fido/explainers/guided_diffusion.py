@@ -40,7 +40,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         scale: Scale of the guidance in place of the budget; one or several.
         start: Share of the signal in the variance at the start, in (0, 1).
         steps: To which the whole schedule of 1,000 is respaced; those below the start are taken.
-        variable: See `Guidance`; so the other names up to `paired`.
+        variable: See `Guidance`; so the other names up to `smooth`.
         norm: See `Guidance`.
         confidence: See `Guidance`.
         distance: See `Guidance`.
@@ -51,6 +51,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         mask: See `Guidance`.
         class_weight: See `Guidance`.
         paired: See `Guidance`.
+        smooth: See `Guidance`.
         estimates: Images on the way that are kept.
         seed: See `CounterfactualExplainer`; so the names below.
         progress: See `CounterfactualExplainer`.
@@ -82,6 +83,7 @@ class GuidedDiffusion(CounterfactualExplainer):
         mask: SelfMask | None = None,
         class_weight: float = 0.0,
         paired: bool = False,
+        smooth: float = 0.0,
         estimates: int = 6,
         seed: int = 0,
         progress: Progress | None = None,
@@ -102,6 +104,7 @@ class GuidedDiffusion(CounterfactualExplainer):
             mask=mask,
             class_weight=class_weight,
             paired=paired,
+            smooth=smooth,
         )
         self.sampler = GuidedSampler(
             classifier, denoiser.to(classifier.device), schedule, guidance, estimates

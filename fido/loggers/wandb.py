@@ -106,6 +106,7 @@ class WandbRunLogger(NullLogger):
             "tags": tags,
         }
         self._images = 0
+        self._curves: set[str] = set()
         self._run: Any = None
 
     def __enter__(self) -> Self:
@@ -118,8 +119,6 @@ class WandbRunLogger(NullLogger):
             **self._options,
         )
         self._run.define_metric("step")
-        for curve in ("loss", "score", "area"):
-            self._run.define_metric(f"{curve}/*", step_metric="step")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -133,6 +132,9 @@ class WandbRunLogger(NullLogger):
             return
         self._images += 1
         history = result.explanation.history
+        for curve in sorted(history.keys() - self._curves):
+            self._curves.add(curve)
+            self._run.define_metric(f"{curve}/*", step_metric="step")
         for step, values in enumerate(steps(history)):
             named = {f"{name}/{result.sample.id}": value for name, value in values.items()}
             self._run.log({"step": step, **named})
@@ -140,6 +142,13 @@ class WandbRunLogger(NullLogger):
         figure = self.folder / "figures" / f"{file_stem(result.explanation.key)}.png"
         if figure.is_file():
             self._run.log({"explanation": wandb.Image(str(figure), caption=caption)})
+        counterfactual = result.explanation.counterfactual
+        if counterfactual is not None:
+            pixels = counterfactual.permute(1, 2, 0).numpy()
+            self._run.log({"counterfactual": wandb.Image(pixels, caption=caption)})
+        film = figure.with_suffix(".gif")
+        if film.is_file():
+            self._run.log({"film": wandb.Video(str(film), caption=caption, format="gif")})
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,9 @@ from matplotlib.gridspec import SubplotSpec
 from torch import Tensor
 
 from fido.records import Explanation, Key, RegionEdit, Sample
-from fido.report.style import ACCENT, INK, QUIET, as_text, overlay, save_figure
+from fido.report.counterfactual_figure import counterfactual_figure
+from fido.report.counterfactual_film import frames, save_film
+from fido.report.style import ACCENT, INK, QUIET, as_text, overlay, save_figure, short
 from fido.runs.observer import Result
 from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
@@ -22,6 +23,8 @@ from fido.runs.store import ResultsStore
 
 def draw_figures(store: ResultsStore, keys: Iterable[Key] | None = None) -> list[Path]:
     """Draw figures of a store's results, from the store alone.
+
+    Counterfactual images get a figure of their own kind, and beside it a GIF of the way there.
 
     Args:
         store: Where the results are.
@@ -33,8 +36,12 @@ def draw_figures(store: ResultsStore, keys: Iterable[Key] | None = None) -> list
     names = store.class_names()
     paths = []
     for key in store if keys is None else keys:
-        figure = explanation_figure(store.sample(key), store.load(key), store.edit(key), names)
-        paths.append(save_figure(figure, store.figure_path(key)))
+        sample, explanation = store.sample(key), store.load(key)
+        path, film = store.figure_path(key), frames(sample, explanation)
+        figure = explanation_figure(sample, explanation, store.edit(key), names)
+        if film is not None:
+            save_film(film, path.with_suffix(".gif"))
+        paths.append(save_figure(figure, path))
     return paths
 
 
@@ -70,6 +77,8 @@ def explanation_figure(
 ) -> Figure:
     """Photo, saliency, the region alone and its complement, class probabilities, curves.
 
+    Of a counterfactual image, see `counterfactual_figure`.
+
     Args:
         sample: What was explained.
         explanation: The result.
@@ -77,6 +86,8 @@ def explanation_figure(
         class_names: Name of every class; without any, classes are called by their number.
     """
     names = class_names or _Numbers()
+    if explanation.counterfactual is not None:
+        return counterfactual_figure(sample, explanation, edit, names)
     name = names[explanation.target]
     figure = Figure(figsize=(17, 5.1), layout="constrained")
     grid = figure.add_gridspec(2, 5, height_ratios=(3.4, 0.9), width_ratios=(1, 1, 1, 1, 1.2))
@@ -94,7 +105,7 @@ def explanation_figure(
             continue
         probabilities = edit.probabilities[row]
         probability = float(probabilities[explanation.target])
-        axes.set_title(f"{title}\n{_short(name)} {probability:.3f}", color=INK)
+        axes.set_title(f"{title}\n{short(name)} {probability:.3f}", color=INK)
         below = figure.add_subplot(grid[1, column])
         _class_bars(below, probabilities, explanation.target, names)
     axes = figure.add_subplot(grid[0, 1])
@@ -130,7 +141,7 @@ def _class_bars(
         height=0.8,
     )
     for position, index in enumerate(indices):
-        label = f"{_short(class_names[index])} {float(probabilities[index]):.2f}"
+        label = f"{short(class_names[index])} {float(probabilities[index]):.2f}"
         axes.text(0.02, position, label, va="center", fontsize=8.5, color=INK)
     axes.set(xlim=(0, 1), yticks=[], xticks=[])
     axes.invert_yaxis()
@@ -138,14 +149,14 @@ def _class_bars(
 
 
 def _curves(figure: Figure, place: SubplotSpec, explanation: Explanation) -> None:
-    """Curves of the optimisation: loss and score, or of a counterfactual image's probabilities."""
+    """Curves of the optimisation: loss, score and area."""
     axes = figure.add_subplot(place)
-    shown = {"loss": INK, "score": ACCENT, "p_source": INK, "p_target": ACCENT}
+    shown = {"loss": INK, "score": ACCENT}
     for name, colour in shown.items():
         if name in explanation.history:
             axes.plot(explanation.history[name].numpy(), color=colour, lw=1.2, label=name)
     axes.set_xlabel("step")
-    axes.set_ylabel("class probability" if "p_target" in explanation.history else "nats")
+    axes.set_ylabel("nats")
     axes.set_title("optimisation", color=INK)
     if "area" in explanation.history:
         twin = axes.twinx()
@@ -154,10 +165,6 @@ def _curves(figure: Figure, place: SubplotSpec, explanation: Explanation) -> Non
         twin.set_ylabel("expected area (share of the image)", color="#2166ac")
     if axes.lines:
         axes.legend(frameon=False, fontsize=8)
-
-
-def _short(name: str, width: int = 24) -> str:
-    return as_text(textwrap.shorten(name, width, placeholder="…"))
 
 
 class _Numbers(Sequence[str]):

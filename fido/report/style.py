@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,11 @@ def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png", facecolor="white")
     return path
+
+
+def short(name: str, width: int = 24) -> str:
+    """The beginning of a name that is too long for its place."""
+    return as_text(textwrap.shorten(name, width, placeholder="…"))
 
 
 def as_text(name: str) -> str:

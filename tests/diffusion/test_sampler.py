@@ -9,10 +9,13 @@ from counterfactuals import squares, squares_denoiser
 
 from fido.classifiers.base import Classifier
 from fido.classifiers.squares import RedOrGreen, squares_classifier
-from fido.diffusion.frame import Problem
+from fido.data.squares import Squares
+from fido.diffusion.denoisers.empirical import EmpiricalDenoiser, empirical_denoiser
+from fido.diffusion.frame import Frame, Problem
 from fido.diffusion.guidance_settings import Guidance
 from fido.diffusion.guides import ConeGuide, ConsensusGuide, SmoothingGuide
 from fido.diffusion.sampler import GuidedSampler
+from fido.diffusion.sampling_state import SamplingState
 from fido.diffusion.schedule import (
     cumulative_alphas,
     guidance_budget,
@@ -93,6 +96,70 @@ def test_no_guidance_asks_for_no_gradient():
     found = sampler().sample(problem(2), 0.0)
     assert found.cost["backward"] == found.cost["denoise_backward"] == 0
     assert found.history["push"].abs().max() == 0
+
+
+# --- beside the unguided process
+
+
+def test_paired_and_unguided_it_is_the_photo_however_noisy_the_start():
+    """The exact denoiser turns half of these squares into others: that is left out."""
+    whole = problem()
+    assert (sampler(0.08).sample(whole, 0.0).image - whole.image).abs().mean() > 0.02
+    result = sampler(0.08, paired=True).sample(whole, 0.0)
+    torch.testing.assert_close(result.image, whole.image, atol=1e-5, rtol=0)
+    assert result.history["distance"].max() < 1e-5
+
+
+def test_the_paired_change_is_that_of_the_guidance():
+    """Guided minus unguided of two runs that know nothing of each other."""
+    whole = problem()
+    # This classifier's gradient is the same everywhere, so that both runs push in the same way.
+    plain, paired = (sampler(0.3, confidence=None, paired=paired) for paired in (False, True))
+    guided = plain.sample(whole, 3.0).image
+    control = plain.sample(whole, 0.0).image
+    expected = (whole.image + guided - control).clamp(0, 1)
+    inside = (guided > 0) & (guided < 1) & (control > 0) & (control < 1)
+    found = paired.sample(whole, 3.0).image
+    torch.testing.assert_close(found[inside], expected[inside], atol=1e-4, rtol=0)
+    assert (found - whole.image).abs().mean() > 0.01
+
+
+def test_paired_the_class_is_reached_with_a_smaller_change():
+    whole = problem()
+    results = [sampler(0.3, paired=paired).sample(whole, 3.0) for paired in (False, True)]
+    truth = [squares_classifier().probabilities(r.image).argmax(1) == whole.target for r in results]
+    assert truth[1].all()
+    plain, paired = (result.history["distance"][:, -1].mean() for result in results)
+    assert paired < plain
+
+
+def test_a_smoothed_change_is_the_change_convolved():
+    whole = problem()
+    state = SamplingState(Frame(whole, squares_denoiser()), 1.0, [None] * len(whole), smooth=1.0)
+    point = state.frame.photo.clone()
+    point[:, :, 8, 8] += 1.0
+    change = state.shown(point) - state.frame.photo
+    torch.testing.assert_close(change.sum((2, 3)), torch.ones(len(whole), 3))
+    ratio = change[:, :, 8, 9] / change[:, :, 8, 8]
+    torch.testing.assert_close(ratio, torch.full_like(ratio, math.exp(-0.5)))
+    assert torch.equal(state.shown(state.frame.photo), state.frame.photo)
+
+
+def test_the_class_weight_follows_the_denoiser_until_the_confidence_is_reached():
+    """Without a classifier's push the denoiser's own idea of the class makes it: here exactly."""
+    whole = problem()
+    known = empirical_denoiser(Squares(size=(16, 16), crop_fraction=1.0))
+    images = (known.images / 2 + 0.5).float()
+    labels = squares_classifier().probabilities(images).argmax(1)
+    denoiser = EmpiricalDenoiser(images, labels)
+    steps = Steps(25, 0.3)
+    reached = []
+    for weight, confidence in ((0.0, None), (1.0, None), (1.0, 0.01)):
+        guidance = Guidance("x0", class_weight=weight, confidence=confidence)
+        control = GuidedSampler(squares_classifier(), denoiser, steps, guidance)
+        reached.append(float(control.sample(whole, 0.0).history["flipped"][:, -1].mean()))
+    assert reached[0] < 0.5
+    assert reached[1] == 1.0
 
 
 # --- the noise

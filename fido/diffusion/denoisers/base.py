@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fido.diffusion.lift import residual_lift, resized
 from fido.diffusion.schedule import x0_from_noise
 
 
@@ -67,6 +67,15 @@ class Denoiser(nn.Module, ABC):
         """
         return x0_from_noise(x_t, alpha_bar, self.noise(x_t, alpha_bar, classes))
 
+    def estimate(self, x_t: Tensor, alpha_bar: Tensor | float) -> tuple[Tensor, Tensor | None]:
+        """The estimate `x0` for no class, and where the variance of the step back is.
+
+        Returns:
+            (n, 3, h, w), and (n, 3, h, w) from -1 to 1 as in
+            `fido.diffusion.schedule.learned_variance`, or None for the posterior's variance.
+        """
+        return self.x0(x_t, alpha_bar), None
+
     def knows(self, classes: Tensor) -> Tensor:
         """(n,) bool: of which of the classifier's classes (n,) the denoiser has a notion."""
         return torch.zeros_like(classes, dtype=torch.bool)
@@ -86,14 +95,13 @@ class Denoiser(nn.Module, ABC):
 
         Bicubic with antialiasing, clamped; unchanged where the size is the denoiser's.
         """
-        return _resize(image, self.size).clamp(0, 1)
+        return resized(image, self.size).clamp(0, 1)
 
     def lift(self, image: Tensor, x0: Tensor) -> Tensor:
         """What the change that the denoiser made is at the size of the image.
 
-        "residual" adds the enlarged change to the image, `clamp(image + U(x0 - D image))` with D =
-        `shrink` and U bicubic. Details that the denoiser does not see stay, and no change gives the
-        image bit for bit. "replace" enlarges x0, so that these details are lost.
+        "residual" adds the enlarged change to the image, see `residual_lift`. "replace" enlarges
+        x0, so that details are lost which the denoiser does not see.
 
         Args:
             image: (n, 3, h, w) in [0, 1], as it was.
@@ -102,13 +110,6 @@ class Denoiser(nn.Module, ABC):
         Returns:
             (n, 3, h, w) in [0, 1]; gradients flow to `x0`.
         """
-        size = (image.shape[-2], image.shape[-1])
-        if self.lift_mode == "replace" or size == self.size:
-            return _resize(x0, size).clamp(0, 1)
-        return (image + _resize(x0 - self.shrink(image), size)).clamp(0, 1)
-
-
-def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    if (image.shape[-2], image.shape[-1]) == size:
-        return image
-    return F.interpolate(image, size, mode="bicubic", antialias=True)
+        if self.lift_mode == "replace":
+            return resized(x0, (image.shape[-2], image.shape[-1])).clamp(0, 1)
+        return residual_lift(image, x0)
