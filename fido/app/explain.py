@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
+from fido.app.report import report_of
 from fido.evaluation.scoring_observer import ScoringObserver
 from fido.explainers.counterfactual import CounterfactualExplainer
 from fido.loggers.terminal import Terminal
@@ -41,7 +42,11 @@ def run(cfg: DictConfig) -> Returned:
     """Have one run executed, here or by workers."""
     choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
     check_optimized_metric(cfg.optimized_metric)
-    return optimized_values(build(cfg.executor)(cfg, choices), cfg.optimized_metric)
+    summary = build(cfg.executor)(cfg, choices)
+    # A job's sweep has a report of all jobs; of shards the last one writes it.
+    if cfg.report and cfg.sweep_name is None and not summary["missing"]:
+        print(f"report: {report_of(Path(cfg.output_dir))}")
+    return optimized_values(summary, cfg.optimized_metric)
 
 
 class Local:

@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from fido.app.evaluate import score_sweep
+from fido.app.report import report_of
 from fido.app.sweep_end import at_end
 from fido.report.contact_sheet import draw_contact_sheet
 
@@ -54,3 +55,18 @@ class ScoreSweep(Callback):
         folder = sweep_folder(config)
         if config.get("metrics"):
             at_end(lambda: score_sweep(config, folder))
+
+
+class SweepReport(Callback):
+    """Writes `<sweep folder>/report` when the sweep has ended, also with failed jobs."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Arrange for the report."""
+        if config.get("report"):
+            folder = sweep_folder(config)
+            at_end(lambda: self._write(folder))
+
+    def _write(self, folder: Path) -> None:
+        path = report_of(folder)
+        if path is not None:
+            print(f"report: {path}")

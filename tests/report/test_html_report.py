@@ -5,14 +5,17 @@ import dataclasses
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import torch
 from browser import asked_addresses, browser, complaints, open_page
+from command_line import ROOT, environment, explain
 from PIL import Image
-from planted import box_region, planted_sample
+from planted import box_region, planted_sample, write_photo
 
 from fido.records import Explanation, RegionEdit
 from fido.report.html.coded_map import coded_map
@@ -340,3 +343,30 @@ def test_texts_stand_out_in_light_and_dark(driver, report, dark):
     for css in ("body", ".note", "#results h3 a", "#results figcaption"):
         colour = driver.execute_script(read, find(driver, css)[0], "color")
         assert contrast(colour, back) >= 4.5, (css, colour, back)
+
+
+# The command.
+
+
+def test_a_sweep_ends_with_its_report_and_report_py_makes_one_of_several(tmp_path):
+    write_photo(tmp_path / "photos" / "a.png")
+    line = ["data=folder", "data.path=photos", "logger=none", "figures=false"]
+    swept = explain(tmp_path, *line, "explainer=center,random_map", "hydra.sweep.dir=sweep")
+    assert swept.returncode == 0, swept.stderr
+    text = (tmp_path / "sweep/report/index.html").read_text()
+    assert f"report: {tmp_path / 'sweep/report/index.html'}" in swept.stdout
+    assert "1 photo, 2 runs, 2 results" in text
+    assert [*tmp_path.rglob("index.html")] == [tmp_path / "sweep/report/index.html"]
+    single = explain(tmp_path, *line, "explainer=center", "hydra.run.dir=run")
+    assert "1 photo, 1 run, 1 result." in (tmp_path / "run/report/index.html").read_text()
+    assert "report: " in single.stdout
+    made = subprocess.run(
+        [sys.executable, ROOT / "report.py", "store=sweep,run", "figures=false", "folder=both"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "1 photo, 3 runs, 3 results" in (tmp_path / "both/index.html").read_text()

@@ -25,7 +25,8 @@ def coded_map(explanation: Explanation) -> dict[str, Any]:
 
     Returns:
         `png`, a data URI of the levels in grey; `low` and `high`, the ends of the levels; `cut`;
-        `threshold` as stored; `kind` and `colours` (two values) of the colour scale, see `MapScale`.
+        `threshold` as stored; `kind` and `colours` (two values) of the colour scale: see
+        `MapScale`.
     """
     scale = map_scale(explanation)
     values = np.nan_to_num(explanation.saliency[0].numpy().astype(np.float64), nan=-math.inf)

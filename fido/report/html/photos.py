@@ -103,7 +103,7 @@ def photos_of(runs: Sequence[Run]) -> list[Photo]:
 
 
 def numbers_of(row: Row) -> dict[str, float | None]:
-    """Probabilities of the photo, with the region alone, without it, and the area; None where unknown."""
+    """The class's probabilities and the area of the region, as in `scores.csv`; None if unknown."""
     return {name: _number(row.get(name)) for name in ("p_original", "p_kept", "p_removed", "area")}
 
 
