@@ -351,13 +351,13 @@ def test_texts_stand_out_in_light_and_dark(driver, report, dark):
 def test_a_sweep_ends_with_its_report_and_report_py_makes_one_of_several(tmp_path):
     write_photo(tmp_path / "photos" / "a.png")
     line = ["data=folder", "data.path=photos", "logger=none", "figures=false"]
-    swept = explain(tmp_path, *line, "explainer=center,random_map", "hydra.sweep.dir=sweep")
+    swept = explain(tmp_path, *line, "explainer.steps=2", "seed=0,1", "hydra.sweep.dir=sweep")
     assert swept.returncode == 0, swept.stderr
     text = (tmp_path / "sweep/report/index.html").read_text()
     assert f"report: {tmp_path / 'sweep/report/index.html'}" in swept.stdout
     assert "1 photo, 2 runs, 2 results" in text
     assert [*tmp_path.rglob("index.html")] == [tmp_path / "sweep/report/index.html"]
-    single = explain(tmp_path, *line, "explainer=center", "hydra.run.dir=run")
+    single = explain(tmp_path, *line, "explainer.steps=2", "hydra.run.dir=run")
     assert "1 photo, 1 run, 1 result." in (tmp_path / "run/report/index.html").read_text()
     assert "report: " in single.stdout
     made = subprocess.run(
