@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import IntervalSweep
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]
-COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
+COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
 BASH = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
 CODE = re.compile(r"^```(?:python|yaml)\n.*?^```$", re.M | re.S)
 INLINE = re.compile(r"`((?:python \w+\.py|fido \w+) [^`]+)`")

@@ -96,6 +96,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     scoring = evaluation_of_run(_with_region(cfg), classifier, device, store, name)
     with build(cfg.logger, **shared) as logger, terminal:
         scored = ScoringObserver(scoring, REGION, observers=(terminal, logger))
+        figures = FigureObserver(store, cfg.plots.dpi, cfg.plots.format)
         runner = Runner(
             classifier,
             shared["infiller"],
@@ -104,7 +105,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
             cfg.target,
             cfg.batch_size,
             cfg.seed,
-            observers=(*([FigureObserver(store)] if cfg.figures else []), scored),
+            observers=(*([figures] if cfg.figures else []), scored),
             shard=shard,
             with_scores=scored.with_scores,
             choice=target_choice(cfg, classifier.class_names),

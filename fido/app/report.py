@@ -28,12 +28,15 @@ def run(cfg: DictConfig) -> None:
     """
     given = given_stores(cfg.store)
     folders = list(given.values()) if isinstance(given, dict) else given
+    plots = {"dpi": cfg.plots.dpi, "form": cfg.plots.format}
     for folder in folders:
         stores, _ = named_stores([folder])
         if cfg.figures:
-            drawn = [path for store in stores.values() for path in draw_figures(store)]
+            drawn = [
+                path for store in stores.values() for path in draw_figures(store, None, **plots)
+            ]
             print(f"{folder}: {len(drawn)} figures")
-        sheet = draw_contact_sheet(Path(folder).expanduser(), cfg.max_images)
+        sheet = draw_contact_sheet(Path(folder).expanduser(), cfg.max_images, cfg.plots.dpi)
         print(f"contact sheet: {sheet}")
     if cfg.html:
         stores, _ = named_stores(given)

@@ -30,6 +30,7 @@ class RunAbout:
         steps: Steps of the optimisation, where the method has any.
         resize: How photos were brought to the classifier's size.
         settings: Dotted name to value of all that determines the maps.
+        grid: Cells a side of the mask, where it is one number.
         regions: Whether the map's region means something; see `POINTWISE`.
     """
 
@@ -38,6 +39,7 @@ class RunAbout:
     steps: int | None = None
     resize: str = ""
     settings: Mapping[str, Any] | None = None
+    grid: int | None = None
     regions: bool = True
 
     @property
@@ -62,6 +64,8 @@ def about_run(store: ResultsStore) -> RunAbout:
     module = str(explainer.get("_target_", "")).split(".")
     kind = module[-2] if len(module) > 1 else ""
     uses = "infiller" in explainer
+    mask = explainer.get("mask")
+    grid = mask.get("grid") if isinstance(mask, dict) else None
     infiller = str(settings.get("infiller", {}).get("_target_", "")).split(".")
     return RunAbout(
         method=str(choices.get("explainer", kind)),
@@ -71,6 +75,7 @@ def about_run(store: ResultsStore) -> RunAbout:
         steps=explainer.get("steps"),
         resize=str(settings.get("data", {}).get("resize", "")),
         settings=dict(flat(settings)),
+        grid=grid if isinstance(grid, int) else None,
         regions=kind not in POINTWISE,
     )
 

@@ -17,9 +17,10 @@ from fido.records import Explanation, RegionEdit
 from fido.report.html.coded_map import coded_map
 from fido.report.html.photos import Entry, Photo, Run, numbers_of
 from fido.report.html.pictures import write_picture
+from fido.report.remarks import remarks
 from fido.runtime.files import write_text
 
-FORMAT = 1
+FORMAT = 2
 """Raised when pages that are there already must be written again."""
 
 SHOWN_CLASSES = 5
@@ -102,6 +103,7 @@ def _result(folder: Path, run: Run, entry: Entry) -> dict[str, Any]:
         "raw": quote(os.path.relpath(entry.path, folder / "photos"), errors="surrogateescape"),
         "probabilities": _probabilities(run, explanation.target, edit),
         "curves": list(_curves(explanation)),
+        "remarks": remarks(explanation, edit, run.about),
         "map": coded_map(explanation) | {"region": run.about.regions},
         "boxes": [[box[0] / width, box[1] / height, box[2] / width, box[3] / height]
                   for box in boxes],
