@@ -54,6 +54,8 @@ def commands_of(page):
     for line in [*shell_lines("".join(BASH.findall(text))), *inline]:
         command = Path(line[1]).stem.replace("train_vae", "train")
         overrides = [arg for arg in line[2:] if not arg.startswith("-") and not OPEN.search(arg)]
+        if command == "compare":  # takes folders by themselves, too
+            overrides = [arg for arg in overrides if "=" in arg]
         if command in COMMANDS and not EXAMPLES.intersection(re.split(r"\W", " ".join(overrides))):
             yield command, overrides
 

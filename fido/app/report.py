@@ -8,8 +8,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fido.app.evaluate import given_stores
+from fido.app.originals import originals_of_store
 from fido.report.contact_sheet import draw_contact_sheet
 from fido.report.explanation_figure import draw_figures
+from fido.report.exports import SIZED, check_kinds, write_exports
 from fido.report.html.report import write_report
 from fido.runs.sweep import named_stores
 
@@ -28,6 +30,8 @@ def run(cfg: DictConfig) -> None:
     """
     given = given_stores(cfg.store)
     folders = list(given.values()) if isinstance(given, dict) else given
+    kinds = list(cfg.export)
+    check_kinds(kinds)
     plots = {"dpi": cfg.plots.dpi, "form": cfg.plots.format}
     for folder in folders:
         stores, _ = named_stores([folder])
@@ -36,6 +40,9 @@ def run(cfg: DictConfig) -> None:
                 path for store in stores.values() for path in draw_figures(store, None, **plots)
             ]
             print(f"{folder}: {len(drawn)} figures")
+        for store in stores.values() if kinds else ():
+            originals = originals_of_store(store) if SIZED in kinds else None
+            print(f"exports: {write_exports(store, kinds, None, originals)}")
         sheet = draw_contact_sheet(Path(folder).expanduser(), cfg.max_images, cfg.plots.dpi)
         print(f"contact sheet: {sheet}")
     if cfg.html:

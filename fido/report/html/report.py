@@ -19,7 +19,7 @@ from fido.report.html.photos import Photo, Run, numbers_of, photos_of, runs_of
 from fido.report.html.score_tables import tables_of
 from fido.report.map_scale import COLOURS
 from fido.runs.store import ResultsStore
-from fido.runtime.files import read_json, write_text
+from fido.runtime.files import read_json, write_json, write_text
 
 MARK = '<meta name="generator" content="fido '
 """Every page begins with it; a folder with another page is not ours to write to."""
@@ -62,16 +62,18 @@ def write_report(
     runs = runs_of(stores)
     photos = photos_of(runs)
     rows, used = _write_photos(folder, environment.get_template("photo.html"), runs, photos)
+    tables = tables_of(evaluated, runs, photos)
     page = environment.get_template("index.html").render(
         runs=[_shown_run(run) for run in runs],
         photos=photos,
         results=len(rows),
-        tables=tables_of(evaluated, runs, photos),
+        tables=tables,
     )
     content = {
         "runs": [{"name": run.name, "differs": run.differs} for run in runs],
         "results": rows,
     }
+    write_json(folder / "tables.json", {"tables": tables})
     write_text(folder / "data" / "index.js", f"Fido.open({json.dumps(content)});\n")
     write_text(folder / "data" / "colours.js", f"Fido.colours = {json.dumps(_colours())};\n")
     for name in ("report.js", "report.css"):
