@@ -140,9 +140,7 @@ class WandbRunLogger(NullLogger):
         url = self._run.url if mode in ("online", "shared") else None
         wandb.finish(exit_code=0 if kind is None else 1)
         if mode == "offline":
-            print(
-                f"W&B offline, nothing was sent; to send it: wandb sync {shlex.quote(str(place))}"
-            )
+            print(f"W&B offline, nothing was sent. To send: wandb sync {shlex.quote(str(place))}")
         elif mode != "disabled":
             print(f"W&B {mode}: {url}, copy in {place}")
 
