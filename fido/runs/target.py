@@ -37,7 +37,11 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
 
 
 def resolve_target(
-    target: str | int, sample: Sample, logits: Tensor, class_names: Sequence[str]
+    target: str | int,
+    sample: Sample,
+    logits: Tensor,
+    class_names: Sequence[str],
+    exclusive: bool = True,
 ) -> int:
     """The class index that `target` means for one sample.
 
@@ -47,6 +51,7 @@ def resolve_target(
         sample: The image, for its label.
         logits: (classes,) the classifier's answer to the image.
         class_names: Name of every class.
+        exclusive: Whether an image has one class only; of independent labels none is the second.
 
     Raises:
         ValueError: If the class does not exist, or the sample has no label and one is asked for.
@@ -54,6 +59,12 @@ def resolve_target(
     if target == "predicted":
         return int(logits.argmax())
     if target == "second":
+        if not exclusive or len(logits) < 2:
+            raise ValueError(
+                f"target=second is not defined for this classifier: its {len(class_names)} labels "
+                "are independent of each other, so that none is the second choice; give "
+                f"target=predicted or a label: {', '.join(class_names[:8])}"
+            )
         return int(logits.topk(2).indices[1])
     if target == "label":
         if sample.label is None:
