@@ -281,7 +281,11 @@ def _sample(
         logits = classifier(pixels.unsqueeze(0).to(classifier.device))[0].cpu()
     chosen = "predicted" if target is None else target
     index = resolve_target(
-        chosen, sample, logits, classifier.class_names, classifier.output.exclusive
+        chosen,
+        sample,
+        logits,
+        classifier.class_names,
+        exclusive=classifier.output.exclusive,
     )
     return Sample(image_id, pixels, target=index)
 
