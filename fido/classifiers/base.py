@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from fido import scores
-from fido.classifiers.outputs import (
-    OUTPUTS,
-    Given,
-    as_logits,
-    meaning_of,
-    unwrap_logits,
+from fido.classifiers.inputs import (
+    LUMINANCE,
+    as_texts,
+    channels_of,
+    number_a_channel,
+    own_copy,
+    tensors_of,
 )
+from fido.classifiers.outputs import OUTPUTS, Given, as_logits, meaning_of, unwrap_logits
 
 log = logging.getLogger(__name__)
-
-LUMINANCE = (0.299, 0.587, 0.114)
-"""Share of red, green, blue in the grey that a network of one channel is given (ITU-R 601-2)."""
 
 VIEW_ERROR = "view size is not compatible"
 """What PyTorch says of a `view` whose input is laid out channels last."""
@@ -93,11 +91,11 @@ class Classifier(nn.Module):
         self.crop_fraction = crop_fraction
         self.precision = precision
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network = _own(network).requires_grad_(False).to(memory_format=self.memory_format)
-        self.channels = _channels(self.network, channels)
-        place = next((t.device for t in _tensors(self.network)), None)
+        self.network = own_copy(network).requires_grad_(False).to(memory_format=self.memory_format)
+        self.channels = channels_of(self.network, channels)
+        place = next((t.device for t in tensors_of(self.network)), None)
         for name, values in (("mean", mean), ("std", std)):
-            value = torch.tensor(_each(name, values, self.channels), device=place)
+            value = torch.tensor(number_a_channel(name, values, self.channels), device=place)
             self.register_buffer(name, value.view(1, self.channels, 1, 1))
         self.eval()
         self.given: Given = "logits"
@@ -115,7 +113,9 @@ class Classifier(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The type of the network's weights, to which its images are cast."""
-        return next((t.dtype for t in _tensors(self.network) if t.is_floating_point()), torch.float)
+        return next(
+            (t.dtype for t in tensors_of(self.network) if t.is_floating_point()), torch.float
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """(n, 3, h, w) in [0, 1] -> (n, classes) float32 logits."""
@@ -166,7 +166,7 @@ class Classifier(nn.Module):
         if meaning.given != "logits":  # by one image it may be chance
             meaning = meaning_of(self._tried(4))
         self.given = meaning.given
-        names = None if class_names is None else _texts(class_names)
+        names = None if class_names is None else as_texts(class_names)
         columns = meaning.columns
         two = columns == 1 and names is not None and len(names) == 2
         kind = output
@@ -222,82 +222,3 @@ class Classifier(nn.Module):
             f"{'RGB' if self.channels == 3 else 'grey'} images of classifier.size; see also "
             "classifier.channels=1|3"
         )
-
-
-def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
-
-
-def _own(network: nn.Module) -> nn.Module:
-    """A copy of what is inside of compiled and data-parallel wrappers.
-
-    Raises:
-        ValueError: If the network is a TorchScript module, which passes no settings on.
-    """
-    while isinstance(inner := getattr(network, "_orig_mod", None), nn.Module):
-        network = inner
-    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        network = network.module
-    if isinstance(network, torch.jit.ScriptModule):
-        raise ValueError(
-            "the network is a TorchScript module, which cannot be frozen nor looked into; give the "
-            "nn.Module that it was made of, with its state dict"
-        )
-    if not isinstance(network, nn.Module):
-        raise ValueError(
-            f"classifier.network must be a torch.nn.Module or a function that returns one, got "
-            f"{type(network).__name__}"
-        )
-    try:
-        return copy.deepcopy(network)
-    except Exception as error:  # whatever a module's parts raise when they are copied
-        log.warning(
-            "the network cannot be copied (%s); it is frozen and put into evaluation mode itself",
-            str(error).partition("\n")[0],
-        )
-        return network
-
-
-def _channels(network: nn.Module, channels: int | str) -> int:
-    """Channels of the images that the network takes, 1 or 3.
-
-    Raises:
-        ValueError: If it takes another number.
-    """
-    if channels not in ("auto", 1, 3):
-        raise ValueError(f"classifier.channels must be 1, 3 or auto, got {channels}")
-    if channels in (1, 3):
-        return int(channels)
-    convolutions = (m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
-    first = next(convolutions, 3)
-    if first in (2, 4):  # others may stand behind a layer of another kind
-        raise ValueError(
-            f"the network's first convolution takes {first} channels; fido explains networks of "
-            "RGB images (3 channels) and of grey ones (1 channel)"
-        )
-    return 1 if first == 1 else 3
-
-
-def _each(name: str, values: float | Sequence[float], channels: int) -> list[float]:
-    """One number a channel.
-
-    Raises:
-        ValueError: If there are as many numbers as channels in no reading.
-    """
-    numbers = [values] if isinstance(values, int | float) else list(values)
-    if len(numbers) == 1 or len(set(numbers)) == 1:
-        numbers = [numbers[0]] * channels
-    if len(numbers) != channels:
-        raise ValueError(
-            f"classifier.{name}: {len(numbers)} numbers for a network of {channels} channels; "
-            f"give {'one: [0.5]' if channels == 1 else 'three'}"
-        )
-    if name == "std" and not all(number > 0 for number in numbers):
-        raise ValueError(f"classifier.std must be above 0, got {numbers}")
-    return [float(number) for number in numbers]
-
-
-def _texts(names: Sequence[object]) -> list[str]:
-    """Names as text: on a command line `[0,1]` holds numbers and `[false,true]` switches."""
-    return [str(name).lower() if isinstance(name, bool) else str(name) for name in names]
