@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fido.records import Explanation, RegionEdit, Sample
 from fido.report.counterfactual_film import frames
-from fido.report.style import ACCENT, INK, QUIET, as_text, short
+from fido.report.style import ACCENT, INK, QUIET, as_text, short, wrapped
 
 BLUE = "#2166ac"
 
@@ -23,6 +23,7 @@ def counterfactual_figure(
     explanation: Explanation,
     edit: RegionEdit | None,
     class_names: Sequence[str],
+    footer: str = "",
 ) -> Figure:
     """Photo, counterfactual, signed change, probabilities over the steps, images on the way.
 
@@ -31,6 +32,7 @@ def counterfactual_figure(
         explanation: With a counterfactual.
         edit: Has the classifier's answer to the photo; None leaves it out.
         class_names: Name of every class.
+        footer: Below the pictures.
     """
     image = explanation.counterfactual
     assert image is not None
@@ -56,6 +58,8 @@ def counterfactual_figure(
     figure.suptitle(
         as_text(f"{sample.id}: {source} → {target}") + _outcome(last), color=INK, fontweight="bold"
     )
+    if footer:
+        figure.supxlabel(wrapped(footer, 200), fontsize=8, color=INK)
     return figure
 
 

@@ -142,7 +142,7 @@ def test_a_sheet_has_targets_as_rows_and_methods_as_columns(tmp_path, monkeypatc
     assert len(rows) == 2
     assert len(cells) == 4
     width, height = Image.open(sheet).size
-    assert 600 < width < 900  # photo and two methods
+    assert 600 < width < 1000  # photo and two methods
     assert height > 400
 
 
