@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import wandb
 from omegaconf import OmegaConf
 from PIL import Image
 from planted import planted_sample
@@ -152,6 +153,7 @@ def test_figure_image_film_and_curves_are_in_wandb(tmp_path):
         result = put(store)
         draw_figures(store)
         logger.result(result)
+    wandb.teardown()  # its process has written everything when it has ended
     run = read_run(tmp_path)
     logged = {name: row[name] for row in run["history"] for name in row}
     for name in ("explanation", "counterfactual", "film"):
