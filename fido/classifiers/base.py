@@ -38,6 +38,9 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
+    differentiable: bool = True
+    """Whether a score has a gradient with respect to the image."""
+
     def __init__(
         self,
         network: nn.Module,

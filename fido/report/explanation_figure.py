@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fido.records import Explanation, Key, RegionEdit, Sample
 from fido.report.style import ACCENT, INK, QUIET, as_text, overlay, save_figure
+from fido.report.uncertainty_figure import uncertainty_figure
 from fido.runs.observer import Result
 from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
@@ -33,8 +34,13 @@ def draw_figures(store: ResultsStore, keys: Iterable[Key] | None = None) -> list
     names = store.class_names()
     paths = []
     for key in store if keys is None else keys:
-        figure = explanation_figure(store.sample(key), store.load(key), store.edit(key), names)
-        paths.append(save_figure(figure, store.figure_path(key)))
+        sample, explanation = store.sample(key), store.load(key)
+        path = store.figure_path(key)
+        if explanation.standard_error is not None:
+            sure = uncertainty_figure(sample, explanation)
+            paths.append(save_figure(sure, path.with_suffix(".uncertainty.png")))
+        figure = explanation_figure(sample, explanation, store.edit(key), names)
+        paths.append(save_figure(figure, path))
     return paths
 
 
