@@ -20,6 +20,7 @@ from fido.masks.concrete import composite
 from fido.masks.levels import levels_of, smallest_level
 from fido.masks.objectives import Objective
 from fido.masks.sparsity import constrained_masks, slack_of
+from fido.masks.specks import without_specks
 from fido.masks.uncertainty import averaged, lower_bound
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
@@ -57,6 +58,8 @@ class Fido:
         level: The region is where the map exceeds this level: a number, or "auto", the highest one
             of some at which the region does what the objective's `keep_share` and `removed_share`
             ask, as far as any does.
+        specks: Parts of the region that lie by themselves are left out if they carry less than
+            this share of what the heaviest part carries, in [0, 1]; see `without_specks`.
         confidence: With repeats: the saliency is the value that the keep (drop) probability
             exceeds at this one-sided confidence, so that the region is what is in it at this
             confidence; None takes the mean.
@@ -85,6 +88,7 @@ class Fido:
         repeats_vary: Literal["all", "masks", "infills"] = "all",
         confidence: float | None = None,
         level: float | Literal["auto"] = 0.5,
+        specks: float = 0.0,
         seed: int = 0,
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
@@ -99,6 +103,8 @@ class Fido:
                 "explainer.confidence must lie in [0.5, 1) and needs explainer.repeats of 2 or "
                 f"more, got {confidence} with {repeats}"
             )
+        if not 0 <= specks <= 1:
+            raise ValueError(f"explainer.specks must lie in [0, 1], got {specks}")
         if isinstance(level, str) and level != "auto":
             raise ValueError(f"explainer.level must be a number or auto, got {level!r}")
         if level == "auto" and objective.keep_share is objective.removed_share is None:
@@ -126,6 +132,7 @@ class Fido:
         self.repeats_vary = repeats_vary
         self.confidence = confidence
         self.level = level
+        self.specks = specks
         self.seed = seed
         self.progress = progress
         # On a CPU, 4 images of 8 masks side by side take more than twice as long as one by one.
@@ -190,7 +197,7 @@ class Fido:
         return Explanation(
             id=sample.id,
             target=target_of(sample),
-            saliency=saliency,
+            saliency=without_specks(saliency, threshold, self.specks),
             threshold=threshold,
             keep_prob=keep_prob,
             standard_error=error,
@@ -207,7 +214,8 @@ class Fido:
             photo = self.classifier.log_odds(batch.image, batch.target)
         bounds = self.objective.bounds(photo)
         levels = levels_of(saliency)
-        regions = (saliency > levels.view(-1, 1, 1, 1)).to(batch.image)
+        maps = [without_specks(saliency, float(level), self.specks) for level in levels]
+        regions = (torch.stack(maps) > levels.view(-1, 1, 1, 1)).to(batch.image)
         keep = constrained_masks(regions, *bounds)
         name = f"{sample.id}#level"
         noise = ImageNoise(self.seed, [name], "infill", keep.device)
