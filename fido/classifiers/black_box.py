@@ -57,6 +57,8 @@ class BlackBox(Classifier):
             interpolation=interpolation,
             crop_fraction=crop_fraction,
             channels_last=False,
+            output="softmax",
+            channels=3,
         )
 
 
@@ -66,6 +68,10 @@ class _Asked(nn.Module):
     def __init__(self, function: Function) -> None:
         super().__init__()
         self.function = function
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Asked:
+        """A copy asks the same function: sessions and connections have no copies."""
+        return _Asked(self.function)
 
     def forward(self, image: Tensor) -> Tensor:
         if image.requires_grad and torch.is_grad_enabled():

@@ -127,6 +127,7 @@ class Fido:
         self.steps = steps
         self.learning_rate = learning_rate
         self.gradient = gradient
+        self.needs_gradient = gradient == "relaxed"
         self.patience = patience
         self.repeats = repeats
         self.repeats_vary = repeats_vary

@@ -1,5 +1,6 @@
 """Functions without a gradient: what they may return, and that FIDO explains them."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -46,18 +47,35 @@ def test_a_certain_answer_has_finite_log_odds():
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (np.zeros((4, 2)), "1 in sum"),
-        (np.array([[1.5, -0.5]] * 4), "at least 0"),
-        (np.full((4, 2), np.nan), "1 in sum"),
-        (np.full((3, 2), 0.5), r"\(4, classes\).*\(3, 2\)"),
-        (np.full(4, 0.5), r"\(4, classes\)"),
-        (np.ones((4, 1)), "two or more"),
+        (lambda n: np.zeros((n, 2)), "1 in sum"),
+        (lambda n: np.array([[1.5, -0.5]] * n), "at least 0"),
+        (lambda n: np.full((n, 2), np.nan), "1 in sum"),
+        (lambda n: np.full((n + 2, 2), 0.5), r"\(1, classes\).*\(3, 2\)"),
+        (lambda n: np.full(n, 0.5), r"\(1, classes\)"),
+        (lambda n: np.ones((n, 1)), "two or more"),
     ],
 )
 def test_what_is_no_probability_is_refused(answer, message):
-    box = BlackBox(lambda images: answer, (8, 8), class_names=["a", "b"])
     with pytest.raises(ValueError, match=message):
-        box(torch.rand(4, 3, 8, 8))
+        BlackBox(lambda images: answer(len(images)), (8, 8))
+
+
+def test_a_function_that_cannot_be_copied_is_asked_itself():
+    class Session:
+        asked = 0
+
+        def __call__(self, images):
+            self.asked += len(images)
+            return np.full((len(images), 2), 0.5)
+
+        def __deepcopy__(self, memo):
+            raise TypeError("a session has no copy")
+
+    session = Session()
+    box = copy.deepcopy(BlackBox(session, (8, 8)))
+    before = session.asked
+    box(torch.rand(4, 3, 8, 8))
+    assert session.asked == before + 4
 
 
 def test_methods_that_need_a_gradient_say_what_else_there_is():
