@@ -61,6 +61,11 @@ class BlackBox(Classifier):
             channels=3,
         )
 
+    def _tried(self, images: int) -> Tensor:
+        """(images, columns) of fixed random images; there is no graph to look at."""
+        draws = torch.Generator().manual_seed(0)
+        return self._outputs(torch.rand(images, 3, *self.size, generator=draws))
+
 
 class _Asked(nn.Module):
     """Log probabilities of a function's answers; they are logits as good as any."""
