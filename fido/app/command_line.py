@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 import fido
 from fido.app.catalogue import KINDS, print_catalogue
-from fido.app.folders import conf_folder, use_groups_of
+from fido.app.folders import conf_folder, remove_unused, use_groups_of
 from fido.app.help import command_help, first_comment
 from fido.app.messages import check_names, explained
 from fido.app.quoting import quoted
@@ -121,6 +121,7 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
         try:
             return task(cfg)
         except Exception as error:
+            remove_unused(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.RUN:
                 raise RunError(error) from None
             raise

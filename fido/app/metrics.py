@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.app.instantiate import build, build_classifier
 from fido.classifiers.base import Classifier
+from fido.evaluation.parts import WEIGHTS
 from fido.infillers.base import Infiller
 from fido.metrics.base import ImageMetric
 
@@ -57,6 +58,7 @@ class MetricBuilder:
             ValueError: If the classifier of a store cannot be built.
         """
         settings = self.default if settings is None else dict(settings)
+        explained = settings.pop(WEIGHTS, None)
         metrics: dict[str, ImageMetric] = {}
         of_metrics: dict[str, Any] = {
             f"infiller {name}": _plain(node)
@@ -65,6 +67,15 @@ class MetricBuilder:
         nodes = {str(name): node for name, node in (self.cfg.get("metrics") or {}).items()}
         uses = {name for name, node in nodes.items() if OmegaConf.is_missing(node, "classifier")}
         classifier = self._build_classifier(settings) if uses else None
+        if classifier is not None and explained not in (None, classifier.weights_sha256):
+            raise ValueError(
+                "a store explains a classifier with other weights than those that its settings "
+                f"lead to today: sha256 {explained[:12]} there, "
+                f"{(classifier.weights_sha256 or 'none')[:12]} now "
+                f"({settings.get('weights') or settings.get('_target_')}). Put the old weights "
+                "back, or give evaluation.own_classifier=false classifier=NAME to score it with "
+                "another one"
+            )
         for name, node in nodes.items():
             if name in uses:
                 metrics[name] = build(node, classifier=classifier).to(self.device)
