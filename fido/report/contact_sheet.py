@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fido.records import Explanation
-from fido.report.style import INK, QUIET, as_text, overlay, save_figure
+from fido.report.style import INK, QUIET, overlay, save_figure
 from fido.runs.result_file import Row
 from fido.runs.sweep import sweep_stores
 
@@ -82,7 +82,7 @@ def contact_sheet(
 
 
 def _wrapped(name: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(as_text(name), width))
+    return "\n".join(textwrap.wrap(name, width))
 
 
 def _caption(explanation: Explanation, row: Row) -> str:

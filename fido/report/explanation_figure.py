@@ -14,7 +14,7 @@ from matplotlib.gridspec import SubplotSpec
 from torch import Tensor
 
 from fido.records import Explanation, Key, RegionEdit, Sample
-from fido.report.style import ACCENT, INK, QUIET, as_text, overlay, save_figure
+from fido.report.style import ACCENT, INK, QUIET, overlay, save_figure
 from fido.runs.observer import Result
 from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
@@ -108,7 +108,7 @@ def explanation_figure(
     below.text(0.5, 0.0, f"raw range {low:.3g} to {high:.3g}", ha="center", color=INK, fontsize=9)
     if explanation.history:
         _curves(figure, grid[:, 4], explanation)
-    figure.suptitle(as_text(f"{sample.id}: {name}"), color=INK, fontweight="bold")
+    figure.suptitle(f"{sample.id}: {name}", color=INK, fontweight="bold")
     return figure
 
 
@@ -157,7 +157,7 @@ def _curves(figure: Figure, place: SubplotSpec, explanation: Explanation) -> Non
 
 
 def _short(name: str, width: int = 24) -> str:
-    return as_text(textwrap.shorten(name, width, placeholder="…"))
+    return textwrap.shorten(name, width, placeholder="…")
 
 
 class _Numbers(Sequence[str]):

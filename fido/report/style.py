@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 from torch import Tensor
 
 from fido.records import Explanation
 from fido.runtime.files import atomic_path
+from fido.runtime.names import printable
 
 INK, ACCENT, QUIET = "#222222", "#b2182b", "#9aa5b1"
 
@@ -41,13 +45,18 @@ def overlay(axes: Axes, image: Tensor, explanation: Explanation) -> AxesImage:
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
-    """Write a PNG atomically."""
+    """Write a PNG atomically; what is written in the figure is drawn letter by letter.
+
+    Names are the users': two dollar signs are no formula, a line break or a byte that is no text
+    is drawn as its escape.
+    """
     FigureCanvasAgg(figure)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png", facecolor="white")
+    # Labels of ticks are made while the figure is drawn.
+    with atomic_path(path) as temporary, rc_context({"text.parse_math": False}):
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(temporary, dpi=dpi, format="png", facecolor="white")
     return path
-
-
-def as_text(name: str) -> str:
-    """A name as matplotlib draws it letter by letter: without mathematics between dollar signs."""
-    return name.replace("$", r"\$")
