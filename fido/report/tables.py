@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 from fido.evaluation.bootstrap import Estimate
@@ -17,7 +18,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
 }
 
-_MARKDOWN = {"<": "&lt;", ">": "&gt;", "&": "&amp;", **{c: f"\\{c}" for c in "\\|`*[]"}}
+_MARKDOWN = {"<": "&lt;", ">": "&gt;", **{c: f"\\{c}" for c in "\\|`*[]"}}
 
 
 def markdown_table(summary: MetricSummary, level: float = 0.95) -> str:
@@ -130,7 +131,8 @@ def _note(summary: MetricSummary, level: float) -> str:
 
 def markdown(text: str) -> str:
     """A cell's text, letter by letter: no column, tag, link or emphasis begins in it."""
-    return "".join(_MARKDOWN.get(char, char) for char in printable(text))
+    entities = re.sub(r"&(?=#?\w+;)", "&amp;", printable(text))
+    return "".join(_MARKDOWN.get(char, char) for char in entities)
 
 
 def _latex(text: str) -> str:
