@@ -3,6 +3,7 @@
 import pytest
 import torch
 from noise_images import noise, save
+from omegaconf import OmegaConf
 from PIL import Image
 
 from fido.app.explain import (
