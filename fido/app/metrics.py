@@ -10,6 +10,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from fido.app.instantiate import build, build_classifier
+from fido.app.trusted import check_trusted
 from fido.classifiers.base import Classifier
 from fido.evaluation.parts import WEIGHTS
 from fido.infillers.base import Infiller
@@ -92,6 +93,7 @@ class MetricBuilder:
     def _build_classifier(self, settings: Mapping[str, Any]) -> Classifier:
         if settings == self.default:
             return self.classifier
+        check_trusted(settings, self.cfg.get("trust", True))  # explain scores its own stores
         try:
             return build_classifier(OmegaConf.create(dict(settings)), self.device)
         except (ValueError, OSError, ImportError, InstantiationException) as error:

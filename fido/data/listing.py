@@ -45,6 +45,18 @@ def has_photo_suffix(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The file of a list, which may be somebody else's, in the folder that it speaks of.
+
+    Raises:
+        ValueError: If the name is absolute or leads out of the folder.
+    """
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ValueError(f"file {name!r} is outside of {folder}")
+    return folder / path
+
+
 def _may_be_photo(file: str) -> bool:
     """False for pipes and devices, which would be waited for without end."""
     try:
