@@ -187,7 +187,8 @@ class ResultsStore:
         Raises:
             KeyError, DamagedFileError: See `load`.
         """
-        return self._file(key).ranking
+        known = self._index.get(key) if isinstance(key, Key) else None  # a run asks for every one
+        return (known or self._file(key)).ranking
 
     def rows(self) -> list[Row]:
         """Rows of all finished and failed results, sorted by id, target and seed."""

@@ -16,7 +16,7 @@ from torch import nn
 
 from fido import weights
 from fido.app.trusted import check_trusted
-from fido.classifiers.base import read_state
+from fido.classifiers.state import read_state
 from fido.data.boxes import BoxedPhotos
 from fido.data.photo import UnreadableImageError, open_photo
 from fido.evaluation.score_store import ScoreStore
