@@ -143,3 +143,8 @@ def _by_number(path: Path) -> list[tuple[float, str]]:
     """Sorts paths by their words, and by size where both have a number: 2e-05, 14, 112."""
     words = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", str(path))
     return [(float(word), "") if i % 2 else (0.0, word) for i, word in enumerate(words)]
+
+
+def hydra_records(run: Path) -> list[Path]:
+    """Where it is noted how a run was started: in `.hydra`, or in a folder below it a shard."""
+    return sorted(path.parent for path in (run / ".hydra").rglob("overrides.yaml"))
