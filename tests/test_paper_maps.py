@@ -1,4 +1,4 @@
-"""Maps of `experiment=paper`, which is `preset=paper` too, are those of version 0.1, bit for bit where the arithmetic is.
+"""Maps of `experiment=paper` (or `preset=paper`) are those of version 0.1, bit for bit if possible.
 
 `fixtures/paper_maps.safetensors` holds the planted photo and the maps that commit e83841a made of
 it with 40 steps of `experiment=paper`, one for each infiller.
