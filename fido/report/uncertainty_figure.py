@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.special import ndtri
 
 from fido.records import Explanation, Sample
-from fido.report.style import ACCENT, INK, as_text, overlay
+from fido.report.style import ACCENT, INK, overlay, wrapped
 
 
 def uncertainty_figure(sample: Sample, explanation: Explanation, level: float = 0.95) -> Figure:
@@ -44,5 +44,5 @@ def uncertainty_figure(sample: Sample, explanation: Explanation, level: float = 
     )
     right.set(xticks=[], yticks=[])
     figure.colorbar(drawn, ax=right, shrink=0.8)
-    figure.suptitle(as_text(explanation.id), color=INK, fontweight="bold")
+    figure.suptitle(wrapped(explanation.id, 60), color=INK, fontweight="bold")
     return figure
