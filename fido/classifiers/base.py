@@ -66,6 +66,11 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    weights_sha256: str | None = None
+    """Of the weights as they were read, where a command built it; folding changes them."""
+
+    differentiable: bool = True
+    """Whether a score has a gradient with respect to the image."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fido.records import Explanation, RegionEdit, Sample
 from fido.report.counterfactual_film import frames
-from fido.report.style import ACCENT, INK, QUIET, as_text, short, wrapped
+from fido.report.style import ACCENT, INK, QUIET, wrapped
 
 BLUE = "#2166ac"
 
@@ -56,7 +57,7 @@ def counterfactual_figure(
     if film is not None:
         _strip(figure, rows[1], film)
     figure.suptitle(
-        as_text(f"{sample.id}: {source} → {target}") + _outcome(last), color=INK, fontweight="bold"
+        f"{sample.id}: {source} → {target}" + _outcome(last), color=INK, fontweight="bold"
     )
     if footer:
         figure.supxlabel(wrapped(footer, 200), fontsize=8, color=INK)
@@ -121,3 +122,8 @@ def _strip(figure: Figure, place: SubplotSpec, film: Tensor) -> None:
 
 def _answers(source: str, p_source: Tensor | float, target: str, p_target: Tensor | float) -> str:
     return f"{short(source)} {float(p_source):.2f}, {short(target)} {float(p_target):.2f}"
+
+
+def short(name: str, width: int = 24) -> str:
+    """The beginning of a name that is too long for its place."""
+    return textwrap.shorten(name, width, placeholder="…")
