@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import wandb
-from omegaconf import OmegaConf
 from PIL import Image
 from planted import planted_sample
 from wandb_offline import read_run
@@ -122,12 +121,9 @@ def test_a_sheet_has_targets_as_rows_and_methods_as_columns(tmp_path, monkeypatc
     for job, (target, method) in enumerate(
         (target, method) for target in (0, 1) for method in ("dvce", "ace")
     ):
-        folder = tmp_path / str(job)
-        (folder / ".hydra").mkdir(parents=True)
         name = ["gray cat", "blue dog"][target]
         given = [f"target={name}", f"explainer={method}"]
-        OmegaConf.save(OmegaConf.create(given), folder / ".hydra" / "overrides.yaml")
-        put(ResultsStore(folder), target=target)
+        put(ResultsStore(tmp_path / str(job), {}, {"overrides": given}), target=target)
     drawn = []
     whole = module.contact_sheet
 
