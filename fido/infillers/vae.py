@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fido import weights as shipped
-from fido.infillers.base import Infiller, per_mask
+from fido.infillers.base import Infiller, keep_known, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution, working_size
 from fido.networks.inpainting_vae import InpaintingVAE
 from fido.runtime.checks import check_at_least, check_choice
@@ -18,7 +18,7 @@ from fido.runtime.noise import ImageNoise
 
 
 class VaeInfiller(Infiller):
-    """Fill with the predictive mean of an `InpaintingVAE`, also where pixels were kept.
+    """Fill with the predictive mean of an `InpaintingVAE`.
 
     Args:
         network: The VAE that the weights belong to.
@@ -31,6 +31,8 @@ class VaeInfiller(Infiller):
         precision: "float32", or "bf16" for bfloat16 autocast, which only pays on hardware with
             bfloat16 arithmetic.
         rows_per_pass: Rows in one pass of the network, or None for all at once.
+        reconstruct: Propose the predictive mean for kept pixels, too, as the authors' code does;
+            otherwise they are the image.
 
     Raises:
         FileNotFoundError: If a weights file is not there.
@@ -47,6 +49,7 @@ class VaeInfiller(Infiller):
         shrink: float = 1,
         precision: Literal["float32", "bf16"] = "float32",
         rows_per_pass: int | None = 32,
+        reconstruct: bool = False,
     ) -> None:
         super().__init__()
         check_options(None, rows_per_pass)
@@ -61,6 +64,7 @@ class VaeInfiller(Infiller):
         self.shrink = shrink
         self.precision = precision
         self.rows_per_pass = rows_per_pass
+        self.reconstruct = reconstruct
 
     def train(self, mode: bool = True) -> VaeInfiller:
         """Stay in evaluation mode: the statistics of normalisation layers are frozen."""
@@ -80,9 +84,10 @@ class VaeInfiller(Infiller):
         cells = max(1, round(min(size) / self.shrink / stride))
         resolution = stride * cells if self.shrink > 1 else None
         if not self.needs_noise:
-            return infill_at_resolution(
+            fill = infill_at_resolution(
                 self._mean, rows, keep, resolution, self.rows_per_pass, multiple=stride
             )
+            return fill if self.reconstruct else keep_known(fill, rows, keep)
         if noise is None:
             raise ValueError("VaeInfiller.infill with latent=sample needs the images' noise")
         # One draw per row, and every pass gets the draws of its rows.
@@ -96,7 +101,8 @@ class VaeInfiller(Infiller):
             )
             for image, keep, draw in passes
         ]
-        return torch.cat(fills)
+        fill = torch.cat(fills)
+        return fill if self.reconstruct else keep_known(fill, rows, keep)
 
     def _mean(self, image: Tensor, keep: Tensor, noise: Tensor | None = None) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
