@@ -61,6 +61,12 @@ def unique_ids(files: Sequence[Path]) -> list[str]:
     return ids if len(set(ids)) == len(ids) else [file.as_posix() for file in files]
 
 
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"data.ids={path}: no such file; expected one id a line")
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
 class PhotoSource(ABC):
     """A list of images; subclasses say which.
 
@@ -71,7 +77,8 @@ class PhotoSource(ABC):
         resize: "keep_aspect", "squash" or "squash_crop"; see `Geometry`.
         index: Position of one image, or a list of positions; None takes all.
         limit: At most so many images, after `index`, `ids` and `random_order`; None takes all.
-        ids: Ids of the images to take, in this order; None takes all.
+        ids: Ids of the images to take, in this order, or the path of a text file with one a line,
+            FILE.txt; None takes all.
         only_correct: Leave out images whose prediction differs from their label.
         on_error: What to do about an unreadable image: "stop" the run or "skip" the image.
         classes: Only images with these labels: indices, WordNet ids or names of groups; see
@@ -106,6 +113,8 @@ class PhotoSource(ABC):
         self.limit = limit
         self.classes = None if classes is None else class_indices(classes)
         self.random_order = random_order
+        if isinstance(ids, str) and ids.endswith(".txt"):
+            ids = _lines(Path(ids).expanduser())
         # On a command line `data.ids=[285,286]` holds numbers.
         one = isinstance(ids, str | int)
         self.ids = None if ids is None else [str(i) for i in ([ids] if one else ids)]

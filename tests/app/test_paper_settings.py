@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 SQUASHED = [  # Agarwal & Nguyen 2020, section 3.1: images that the classifier gets right
     *[("explain", f"agarwal2020_{e}") for e in
-      ("fig5", "fig6_sp", "fig6_lime", "fig6_mp2", "table2", "table3", "table4")],
+      ("fig5", "fig6_sp", "fig6_lime", "fig6_mp2", "table2", "table3", "table4", "mp2")],
     *[("evaluate", f"agarwal2020_{e}") for e in ("fig4", "fig7", "fig8")],
 ]  # fmt: skip
 DRAWN = [  # "randomly selected" or "randomly sampled" images
