@@ -17,9 +17,12 @@ from fido.explainers.counterfactual import CounterfactualExplainer
 from fido.loggers.terminal import Terminal
 from fido.report.explanation_figure import FigureObserver
 from fido.report.terminal import print_scores
+from fido.runs.counterfactual_row import COUNTERFACTUAL
 from fido.runs.runner import AVERAGED, Runner, set_aside_damaged
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
+from fido.runs.target import TargetChoice, class_index
+from fido.runs.target_pairs import read_pairs
 from fido.runtime.environment import describe_environment
 from fido.runtime.files import write_json
 
@@ -82,11 +85,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     }
     source = build(cfg.data, **shared)
     explainer = build(cfg.explainer, **shared)
-    if cfg.target == "predicted" and isinstance(explainer, CounterfactualExplainer):
-        raise ValueError(
-            "target=predicted: the photo is of this class already, and a counterfactual needs "
-            "another one; give target=second, a class name or a class index"
-        )
+    check_counterfactual(cfg, isinstance(explainer, CounterfactualExplainer))
     set_aside_damaged(store, [terminal])  # before anything lists the store
     name, evaluated = settings["axis/method"], None
     scoring = evaluation_of_run(_with_region(cfg), classifier, device, store, name)
@@ -103,6 +102,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
             observers=(*([FigureObserver(store)] if cfg.figures else []), scored),
             shard=shard,
             with_scores=scored.with_scores,
+            choice=target_choice(cfg, classifier.class_names),
         )
         summary = runner.run(source)
         logger.summary(summary)
@@ -127,16 +127,62 @@ def _with_region(cfg: DictConfig) -> DictConfig:
     return whole
 
 
+def check_counterfactual(cfg: DictConfig, makes_counterfactuals: bool) -> None:
+    """Refuse what a method with, or without, counterfactual images cannot do.
+
+    Raises:
+        ValueError: Says what to give.
+    """
+    if makes_counterfactuals and cfg.target == "predicted":
+        raise ValueError(
+            "target=predicted: the photo is of this class already, and a counterfactual needs "
+            "another one; give target=second, a class name or a class index"
+        )
+    asked = _names(cfg.optimized_metric)
+    wrong = [name for name in asked if name in COUNTERFACTUAL]
+    if wrong and not makes_counterfactuals:
+        raise ValueError(
+            f"optimized_metric={wrong[0]} is of counterfactual images, and this explainer makes "
+            "none; take explainer=dvce, for instance"
+        )
+
+
+def target_choice(cfg: DictConfig, class_names: Sequence[str]) -> TargetChoice:
+    """What target=second and target=pairs choose from.
+
+    Raises:
+        ValueError, FileNotFoundError: If a class does not exist; see `read_pairs`.
+    """
+    among = None
+    if cfg.target_classes is not None:
+        given = [str(name) for name in cfg.target_classes]
+        among = [
+            int(name)
+            if name.isdigit() and name not in class_names and int(name) < len(class_names)
+            else class_index(name, class_names)
+            for name in given
+        ]
+    pairs = {}
+    if cfg.target == "pairs":
+        lines: Any = OmegaConf.to_object(OmegaConf.create({"lines": cfg.target_pairs}))
+        pairs = read_pairs(lines["lines"], class_names, cfg.target_kind)
+    return TargetChoice(among, pairs)
+
+
 def check_optimized_metric(wanted: str | Sequence[str] | None) -> None:
     """Refuse what a job cannot return, before it has begun.
 
     Raises:
         ValueError: Names what it can.
     """
-    names = [wanted] if isinstance(wanted, str) else list(wanted or [])
+    names = _names(wanted)
     if not names or not set(names) <= set(AVERAGED):
         given = ", ".join(names)
         raise ValueError(f"optimized_metric={given}: give one or a list of {', '.join(AVERAGED)}")
+
+
+def _names(wanted: str | Sequence[str] | None) -> list[str]:
+    return [wanted] if isinstance(wanted, str) else list(wanted or [])
 
 
 def optimized_values(summary: Mapping[str, Any], wanted: str | Sequence[str]) -> Returned:

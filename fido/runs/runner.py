@@ -17,17 +17,30 @@ from fido.data.photo import UnreadableImageError
 from fido.explainers.base import Explainer
 from fido.infillers.base import Infiller
 from fido.records import Explanation, Key, RegionEdit, Sample
+from fido.runs.counterfactual_row import COUNTERFACTUAL, counterfactual_row
 from fido.runs.observer import Observer, Result
 from fido.runs.region_edit import edit_region
 from fido.runs.result_file import Row
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
-from fido.runs.target import resolve_target, target_without_network
+from fido.runs.target import (
+    EVERY_CLASS,
+    NoTargetError,
+    TargetChoice,
+    resolve_target,
+    target_without_network,
+)
 from fido.runtime.files import write_json
 from fido.runtime.noise import ImageNoise
 
-AVERAGED = ("p_original", "p_kept", "p_removed", "area")
+AVERAGED = ("p_original", "p_kept", "p_removed", "area", *COUNTERFACTUAL)
 """Columns of `scores.csv` whose means stand in the summary, as far as they are there."""
+
+COSTS = ("forward", "backward", "infill")
+"""Passes that the summary counts for all methods."""
+
+DENOISER_COSTS = ("denoise", "denoise_backward")
+"""Passes that it counts for methods with a denoiser."""
 
 RANKED = 2
 """Classes of a photo that the store remembers: what target=predicted and target=second ask for."""
@@ -49,6 +62,7 @@ class Runner:
         observers: Who is told of results, in this order.
         shard: Which share of the images this is; all by default.
         with_scores: Adds scores to rows before `scores.csv` is written; None adds none.
+        choice: What target=second and target=pairs choose from.
 
     Raises:
         ValueError: If `batch_size` is below 1.
@@ -66,6 +80,7 @@ class Runner:
         observers: Sequence[Observer] = (),
         shard: Shard | None = None,
         with_scores: Callable[[list[Row]], list[Row]] | None = None,
+        choice: TargetChoice = EVERY_CLASS,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -79,6 +94,7 @@ class Runner:
         self.observers = observers
         self.shard = shard or Shard()
         self.with_scores = with_scores
+        self.choice = choice
         self._targets: dict[str, int] = {}
 
     def run(self, source: PhotoSource) -> dict[str, Any]:
@@ -136,7 +152,7 @@ class Runner:
         if entry.id not in self._targets:
             ranking = self.store.ranking(keys[0]) if keys else []
             names = self.classifier.class_names
-            target = target_without_network(self.target, entry.label, ranking, names)
+            target = target_without_network(self.target, entry.label, ranking, names, self.choice)
             if target is None:
                 return None
             self._targets[entry.id] = target
@@ -194,7 +210,18 @@ class Runner:
                 }
             )
             return None
-        target = resolve_target(self.target, sample, logits, names)
+        try:
+            target = resolve_target(self.target, sample, logits, names, self.choice)
+        except NoTargetError as reason:
+            self._skip(
+                {
+                    "id": entry.id,
+                    "status": "excluded",
+                    "reason": str(reason),
+                    "label": sample.label,
+                }
+            )
+            return None
         self._targets[entry.id] = target
         if self._key(entry.id) in self.store:
             return None
@@ -259,6 +286,7 @@ class Runner:
             "predicted": predicted,
             "predicted_name": names[predicted],
             "p_original": float(photo[explanation.target]),
+            **counterfactual_row(self.classifier, sample, explanation),
             "saliency_min": float(explanation.saliency.min()),
             "saliency_max": float(explanation.saliency.max()),
             **{f"last_{name}": value for name, value in last.items()},
@@ -288,7 +316,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
         if values:
             mean = math.fsum(values) / len(values)
             means[name] = mean if math.isfinite(mean) else None
-    costs = ("forward", "backward", "infill")
+    costs = [*COSTS, *(n for n in DENOISER_COSTS if any(row.get(n) for row in explained))]
     return {
         "images": dict(Counter(str(row["status"]) for row in rows)),
         "mean": means,

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from fido.records import Sample
 
-POLICIES = ("predicted", "label", "second")
+POLICIES = ("predicted", "label", "second", "pairs")
+
+
+@dataclass(frozen=True)
+class TargetChoice:
+    """What target=second and target=pairs choose from.
+
+    Attributes:
+        among: Class indices that "second" chooses from; None takes all.
+        pairs: Predicted class to target, for "pairs"; see `fido.runs.target_pairs.read_pairs`.
+    """
+
+    among: Sequence[int] | None = None
+    pairs: Mapping[int, int] = field(default_factory=dict)
+
+
+EVERY_CLASS = TargetChoice()
+"""All classes, and no pairs."""
+
+
+class NoTargetError(ValueError):
+    """There is no class to explain for an image: it is left out, and counted."""
 
 
 def class_index(name: str, class_names: Sequence[str]) -> int:
@@ -37,24 +59,36 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
 
 
 def resolve_target(
-    target: str | int, sample: Sample, logits: Tensor, class_names: Sequence[str]
+    target: str | int,
+    sample: Sample,
+    logits: Tensor,
+    class_names: Sequence[str],
+    choice: TargetChoice = EVERY_CLASS,
 ) -> int:
     """The class index that `target` means for one sample.
 
     Args:
-        target: "predicted" (the classifier's first choice), "second" (its second), "label" (the
-            ground truth), a class index, or a class name.
+        target: "predicted" (the classifier's first choice), "second" (the most probable other class
+            of `choice.among`), "label" (the ground truth), "pairs" (that of the predicted class in
+            `choice.pairs`), a class index, or a class name.
         sample: The image, for its label.
         logits: (classes,) the classifier's answer to the image.
         class_names: Name of every class.
+        choice: What "second" and "pairs" choose from.
 
     Raises:
+        NoTargetError: If no pair begins with the predicted class.
         ValueError: If the class does not exist, or the sample has no label and one is asked for.
     """
+    predicted = int(logits.argmax())
     if target == "predicted":
-        return int(logits.argmax())
+        return predicted
     if target == "second":
-        return int(logits.topk(2).indices[1])
+        return _second(logits, predicted, choice.among)
+    if target == "pairs":
+        if predicted not in choice.pairs:
+            raise NoTargetError(f"predicted {class_names[predicted]}, which no pair begins with")
+        return choice.pairs[predicted]
     if target == "label":
         if sample.label is None:
             raise ValueError(
@@ -65,6 +99,16 @@ def resolve_target(
     if isinstance(target, int) or target.lstrip("-").isdigit():
         return _checked(int(target), f"target={int(target)}", class_names)
     return class_index(target, class_names)
+
+
+def _second(logits: Tensor, predicted: int, among: Sequence[int] | None) -> int:
+    """The most probable class but the predicted one."""
+    if among is None:
+        return int(logits.topk(2).indices[1])
+    others = [index for index in among if index != predicted]
+    if not others:
+        raise ValueError("target=second needs two classes or more in target_classes")
+    return others[int(logits[others].argmax())]
 
 
 def _checked(index: int, what: str, class_names: Sequence[str]) -> int:
@@ -78,7 +122,11 @@ def _checked(index: int, what: str, class_names: Sequence[str]) -> int:
 
 
 def target_without_network(
-    target: str | int, label: int | None, ranking: Sequence[int], class_names: Sequence[str]
+    target: str | int,
+    label: int | None,
+    ranking: Sequence[int],
+    class_names: Sequence[str],
+    choice: TargetChoice = EVERY_CLASS,
 ) -> int | None:
     """The class index that `target` means, where it can be told without the classifier's answer.
 
@@ -89,13 +137,19 @@ def target_without_network(
         label: The image's ground truth, where known.
         ranking: The photo's classes, the most probable first, as far as they are known.
         class_names: Name of every class.
+        choice: See `resolve_target`.
 
     Returns:
         None where the classifier has to be asked, or `resolve_target` has something to refuse.
     """
     if target in ("predicted", "second"):
         place = 0 if target == "predicted" else 1
-        return ranking[place] if len(ranking) > place else None
+        known = ranking[place] if len(ranking) > place else None
+        # Of some classes only, the second may stand further down than the ranking goes.
+        chosen = target == "predicted" or choice.among is None or known in choice.among
+        return known if chosen else None
+    if target == "pairs":
+        return choice.pairs.get(ranking[0]) if ranking else None
     if target == "label":
         return label if label is not None and 0 <= label < len(class_names) else None
     if isinstance(target, int) or target.lstrip("-").isdigit():

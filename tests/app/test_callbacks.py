@@ -6,7 +6,12 @@ from noise_images import noise, save
 from omegaconf import OmegaConf
 from PIL import Image
 
-from fido.app.explain import check_optimized_metric, optimized_values
+from fido.app.explain import (
+    check_counterfactual,
+    check_optimized_metric,
+    optimized_values,
+    target_choice,
+)
 from fido.report.contact_sheet import draw_contact_sheet
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import sweep_stores
@@ -77,3 +82,25 @@ def test_no_run_is_lost_for_its_name(tmp_path):
         "preset=ca data.limit=9 (one/b)": "one/b",
         "preset=ca data.limit=9 (one/more/a)": "one/more/a",
     }
+
+
+def test_numbers_of_counterfactuals_are_returned_by_methods_that_make_some():
+    cfg = OmegaConf.create({"target": "second", "optimized_metric": ["flipped", "l1"]})
+    check_optimized_metric(cfg.optimized_metric)
+    check_counterfactual(cfg, makes_counterfactuals=True)
+    with pytest.raises(ValueError, match="flipped is of counterfactual images"):
+        check_counterfactual(cfg, makes_counterfactuals=False)
+    cfg.target = "predicted"
+    with pytest.raises(ValueError, match="target=second"):
+        check_counterfactual(cfg, makes_counterfactuals=True)
+
+
+def test_target_classes_are_names_or_indices():
+    cfg = OmegaConf.create({"target": "second", "target_classes": ["dog", 2], "target_pairs": None})
+    assert target_choice(cfg, ["cat", "dog", "bird"]).among == [1, 2]
+    assert target_choice(cfg, ["2", "dog", "bird"]).among == [1, 0]
+    cfg.target, cfg.target_pairs, cfg.target_kind = "pairs", [["cat", "dog", "near"]], "near"
+    assert target_choice(cfg, ["cat", "dog", "bird"]).pairs == {0: 1}
+    cfg.target_classes = ["dgo"]
+    with pytest.raises(ValueError, match="dog"):
+        target_choice(cfg, ["cat", "dog", "bird"])

@@ -15,6 +15,7 @@ from fido.explainers.guided_diffusion import GuidedDiffusion
 from fido.infillers.mean import MeanInfiller
 from fido.runs.runner import Runner
 from fido.runs.store import ResultsStore
+from fido.runs.target import TargetChoice
 
 SQUARES = ["explainer=dvce", "data=squares", "classifier=squares", "data.index=[0,100]"]
 SQUARES += ["denoiser@explainer.denoiser=squares", "logger=none", "figures=false"]
@@ -74,6 +75,40 @@ def test_the_store_gives_back_what_was_measured(tmp_path):
         change = image[0] - store.sample(key).image
         assert row["last_distance"] == pytest.approx(float(change.abs().mean()), abs=1e-6)
         assert row["denoise"] > 0
+        assert row["p_counterfactual"] == pytest.approx(row["last_p_target"], abs=1e-6)
+        assert row["predicted_counterfactual"] == int(probability.argmax())
+        assert row["flipped"] == row["last_flipped"]
+        assert row["l1"] == pytest.approx(row["last_distance"], abs=1e-6)
+
+
+def test_the_summary_has_means_of_what_was_reached(tmp_path):
+    summary, store = run(tmp_path / "run")
+    rows = [store.row(key) for key in store]
+    for name in ("flipped", "l1", "p_counterfactual"):
+        assert summary["mean"][name] == pytest.approx(sum(row[name] for row in rows) / 6)
+    assert summary["cost"]["denoise"] == sum(row["denoise"] for row in rows) > 0
+
+
+def test_photos_of_the_target_class_and_without_a_pair_are_marked(tmp_path):
+    classifier = squares_classifier()
+    explainer = GuidedDiffusion(
+        classifier, squares_denoiser(), Everywhere(), budget=0.8, start=0.85, seed=0
+    )
+    source = Squares(size=(16, 16), crop_fraction=1.0, index=[0, 100, 300])
+    classes = [int(classifier(source.load(e).image[None]).argmax()) for e in source.selected()]
+
+    def rows(folder, **arguments):
+        store = ResultsStore(tmp_path / folder, {})
+        runner = Runner(classifier, MeanInfiller(), explainer, store, **arguments)
+        runner.run(source)
+        return [(row["status"], row["reason"]) for row in store.rows()]
+
+    same = rows("same", target=classes[0])
+    assert [status for status, _ in same].count("failed") == classes.count(classes[0])
+    assert "already" in same[0][1]
+    choice = TargetChoice(pairs={classes[0]: 1 - classes[0]})
+    paired = [status for status, _ in rows("pairs", target="pairs", choice=choice)]
+    assert paired == ["explained" if c == classes[0] else "excluded" for c in classes]
 
 
 def explain(folder, *overrides):
@@ -99,4 +134,6 @@ def test_the_command_line_makes_counterfactuals(tmp_path):
     assert done.returncode == 0, done.stderr
     store = ResultsStore(tmp_path / "run")
     assert len(store) == 2
-    assert all(store.row(key)["last_flipped"] == 1 for key in store)
+    assert all(store.row(key)["flipped"] == 1 for key in store)
+    scores = (tmp_path / "run" / "scores.csv").read_text().splitlines()
+    assert "p_original,p_kept,p_removed,area,p_counterfactual,predicted_counterfactual" in scores[0]

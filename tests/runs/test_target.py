@@ -3,7 +3,14 @@ import torch
 
 from fido.classifiers.imagenet_names import imagenet_names
 from fido.records import Sample
-from fido.runs.target import class_index, resolve_target
+from fido.runs.target import (
+    NoTargetError,
+    TargetChoice,
+    class_index,
+    resolve_target,
+    target_without_network,
+)
+from fido.runs.target_pairs import read_pairs
 
 NAMES = ["cat", "dog", "espresso", "crane", "crane"]
 LOGITS = torch.tensor([0.1, 3.0, 2.0, -1.0, 0.0])
@@ -43,3 +50,65 @@ def test_a_name_of_two_classes_lists_their_indices():
     with pytest.raises(ValueError, match=r"\[264, 474\]"):
         class_index("CARDIGAN", imagenet_names())
     assert class_index("Cardigan", imagenet_names()) == 264
+
+
+def test_second_among_some_classes_is_their_most_probable_other_one():
+    among = TargetChoice([0, 3, 1])
+    assert resolve_target("second", sample(), LOGITS, NAMES, among) == 0
+    assert resolve_target("second", sample(), LOGITS, NAMES, TargetChoice([2, 4])) == 2
+    with pytest.raises(ValueError, match="two classes or more"):
+        resolve_target("second", sample(), LOGITS, NAMES, TargetChoice([1]))
+
+
+@pytest.mark.parametrize(
+    ("target", "choice", "index"),
+    [
+        ("second", TargetChoice(), 2),
+        ("second", TargetChoice([2, 3]), 2),
+        ("second", TargetChoice([0, 3]), None),
+        ("pairs", TargetChoice(pairs={1: 4}), 4),
+        ("pairs", TargetChoice(pairs={0: 4}), None),
+    ],
+)
+def test_what_a_stored_ranking_tells_is_what_the_network_would(target, choice, index):
+    ranking = LOGITS.topk(2).indices.tolist()
+    assert target_without_network(target, None, ranking, NAMES, choice) == index
+    if index is not None:
+        assert resolve_target(target, sample(), LOGITS, NAMES, choice) == index
+
+
+def test_pairs_are_read_from_a_file_by_kind(tmp_path):
+    file = tmp_path / "pairs.csv"
+    file.write_text("source, target, kind\ncat, dog, near\nCAT, espresso, far\n1, 0, near\n")
+    assert read_pairs(str(file), NAMES, "near") == {0: 1, 1: 0}
+    assert read_pairs(str(file), NAMES, "far") == {0: 2}
+    assert read_pairs([["cat", "dog"], [4, 2]], NAMES) == {0: 1, 4: 2}
+    assert read_pairs([["8", "3"]], list("0123456789")) == {8: 3}
+    with pytest.raises(NoTargetError, match="dog"):
+        resolve_target("pairs", sample(), LOGITS, NAMES, TargetChoice(pairs={0: 2}))
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "words"),
+    [
+        (None, None, r"target_pairs=FILE\.csv"),
+        ([], None, "no pair"),
+        ([["cat", "cat"]], None, "its own target"),
+        ([["cat", "dog", "near"], ["cat", "espresso", "far"]], None, r"target_kind=near\|far"),
+        ([["cat", "dog", "near"]], "fra", "kinds: near"),
+        ([["cat", "expresso"]], None, "espresso"),
+        ([["cat", 9]], None, "0 to 4"),
+        ([["cat"]], None, "expected source,target"),
+    ],
+)
+def test_bad_pairs_are_refused_in_words(lines, kind, words):
+    with pytest.raises(ValueError, match=words):
+        read_pairs(lines, NAMES, kind)
+
+
+def test_a_pairs_file_that_is_not_there_or_has_other_columns(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        read_pairs(str(tmp_path / "none.csv"), NAMES)
+    (tmp_path / "pairs.csv").write_text("from,to\ncat,dog\n")
+    with pytest.raises(ValueError, match="got from, to"):
+        read_pairs(str(tmp_path / "pairs.csv"), NAMES)
