@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 from torch import Tensor
 
@@ -114,3 +114,15 @@ class HandMask:
         fits = picture.size == (w, h)
         geometry = Geometry((h, w), "squash") if fits else self.geometry
         return geometry.image(picture).mean(0, keepdim=True) > 0.5
+
+
+def not_learned(*_: Any, **__: Any) -> NoReturn:
+    """Tell a method that learns its mask that `mask=file` is none to learn.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(
+        "mask=file is a drawn mask, for explainer=hand_mask; methods that learn one take "
+        "mask=concrete"
+    )

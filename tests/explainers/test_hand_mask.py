@@ -14,6 +14,7 @@ from planted import BOX, PLANTED, box_region, planted_classifier, planted_sample
 
 from fido.app.instantiate import build
 from fido.explainers.hand_mask import HandMask
+from fido.infillers.mean import MeanInfiller
 from fido.records import Explanation
 from fido.runs.store import ResultsStore
 
@@ -89,6 +90,13 @@ def test_the_leaf_takes_the_mask_of_the_run(tmp_path):
     built = build(config.explainer, classifier=planted_classifier())
     assert built.geometry.resize == "squash"
     assert torch.equal(built.drawn(planted_sample()), box_region())
+
+
+def test_a_method_that_learns_a_mask_is_told_which_one_it_takes():
+    config = explain_config("mask=file", "explainer=fido", "explainer.steps=1")
+    shared = {"classifier": planted_classifier(), "infiller": MeanInfiller(), "progress": None}
+    with pytest.raises(ValueError, match="mask=concrete"):
+        build(config.explainer, **shared).explain([planted_sample()])
 
 
 def test_a_run_says_what_the_class_is_worth_under_it(tmp_path):
