@@ -90,7 +90,7 @@ def test_the_spread_over_pairs_is_the_root_of_the_mean_variance():
     metric = Sensitivity(data_range=1.0)
     variances = []
     for image in ("a", "b"):
-        maps = [torch.rand(1, 32, 32, generator=generator) for _ in range(3)]
+        maps = [torch.rand(1, 48, 48, generator=generator) for _ in range(3)]
         metric.update(image, maps)
         pairs = [(0, 1), (0, 2), (1, 2)]
         each = [metric.score(image, [maps[i], maps[j]]).values["ssim"] for i, j in pairs]

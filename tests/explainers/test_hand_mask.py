@@ -61,7 +61,9 @@ def test_a_mask_of_the_photo_is_cut_as_the_photo(tmp_path):
 def test_it_is_combined_with_the_region_of_a_run(tmp_path, combine, rest):
     sample = planted_sample()
     earlier = Explanation(sample.id, 1, box_region().float())
-    ResultsStore(tmp_path / "run").save(sample, earlier, {"id": sample.id}, None, [1, 0])
+    ResultsStore(tmp_path / "run").save(
+        sample, earlier, {"id": sample.id, "label": 1}, None, [1, 0]
+    )
     file = draw(tmp_path / "head.png", HEAD)
     options = {"folder": str(tmp_path / "run"), "store": ResultsStore, "combine": combine}
     assert torch.equal(region(file, **options), box_region(box=rest))
