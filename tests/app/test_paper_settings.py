@@ -1,5 +1,7 @@
 """Settings of experiments, each with the place in the papers that it is from."""
 
+from functools import cache
+
 import pytest
 from configurations import command_config, leaves
 from omegaconf import OmegaConf
@@ -17,9 +19,13 @@ DRAWN = [  # "randomly selected" or "randomly sampled" images
 ]
 
 
+@cache
+def composed(command, *overrides):
+    return command_config(command, "output_dir=out", *overrides, return_hydra_config=True)
+
+
 def setting(command, experiment, name, *overrides):
-    config = command_config(command, "output_dir=out", f"experiment={experiment}", *overrides)
-    return OmegaConf.select(config, name)
+    return OmegaConf.select(composed(command, f"experiment={experiment}", *overrides), name)
 
 
 @pytest.mark.parametrize(("command", "experiment"), SQUASHED)
@@ -42,10 +48,9 @@ def test_fig_7_slides_a_patch_of_53_pixels_by_3():
 @pytest.mark.parametrize("preset", ["sp", "sp_g"])
 def test_the_map_of_sp_is_stretched_over_the_image(preset):
     """Agarwal & Nguyen 2020, section 3.3 ("bi-linearly upsampled A' to the image size"); code."""
-    config = command_config("explain", f"preset={preset}", "output_dir=o")
-    explainer = config.explainer
+    explainer = composed("explain", f"preset={preset}").explainer
     assert (explainer.patch, explainer.stride, explainer.alignment) == (29, 3, "stretch")
-    assert command_config("explain", "explainer=sliding_patch").explainer.alignment == "centres"
+    assert composed("explain", "explainer=sliding_patch").explainer.alignment == "centres"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,7 @@ def test_maps_are_compared_as_the_code_of_sam_does(experiment, normalise, data_r
 def test_the_readings_of_mp2():
     """Agarwal & Nguyen 2020, section 3.5: gradient norms of mask pixels; A is the mask."""
     rows = {
-        name: command_config("explain", f"preset={name}", "output_dir=o").explainer
+        name: composed("explain", f"preset={name}").explainer
         for name in ("mp2", "mp2_text", "mp2_g", "mp2_g_text")
     }
     read = {name: (node.gradient, node.map) for name, node in rows.items()}
@@ -72,9 +77,7 @@ def test_the_readings_of_mp2():
         "mp2_g_text": ("image_cell", "binary"),  # cells have no gradient under an inpainter
     }
     for table in ("table2", "table3", "table4"):
-        config = command_config(
-            "explain", f"experiment=agarwal2020_{table}", return_hydra_config=True
-        )
+        config = composed("explain", f"experiment=agarwal2020_{table}")
         assert {*rows} <= {*config.hydra.sweeper.params.preset.split(",")}
 
 
@@ -82,7 +85,7 @@ def test_the_readings_of_mp2():
 def test_the_two_versions_of_bbmp(infiller):
     """Chang et al. 2019, Fig. 10: 5e-3 as reviewed, 1e-3 as published."""
     for preset, sparsity in ((f"bbmp_{infiller}", 5e-3), (f"bbmp_{infiller}_published", 1e-3)):
-        config = command_config("explain", "experiment=chang2019_fig10", f"preset={preset}")
+        config = composed("explain", "experiment=chang2019_fig10", f"preset={preset}")
         assert config.explainer.objective.sparsity == sparsity
         assert config.explainer.mask.align_corners is True
         assert config.objective.sparsity == 1e-3
@@ -97,8 +100,9 @@ def test_edits_of_fig_4_show_every_method_s_own_infiller():
         assert setting("explain", *chosen).endswith(f"{network}Infiller")
 
 
-@pytest.mark.parametrize("experiment", [name for _, name in leaves("explain/experiment")])
+TABLES = [name for _, name in leaves("explain/experiment") if "table" in name]
+
+
+@pytest.mark.parametrize("experiment", [*TABLES, "chang2019_fig8", "chang2019_fig10"])
 def test_tables_that_share_a_folder_compare_rows_on_the_same_photos(experiment):
-    config = command_config("explain", f"experiment={experiment}", return_hydra_config=True)
-    if "table" in experiment or experiment in ("chang2019_fig8", "chang2019_fig10"):
-        assert config.evaluation.common_images_only is True
+    assert setting("explain", experiment, "evaluation.common_images_only") is True
