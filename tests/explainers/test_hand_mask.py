@@ -115,11 +115,13 @@ def test_a_run_says_what_the_class_is_worth_under_it(tmp_path):
         cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    kept = {}
-    for name in ("all", "head", "elsewhere"):
-        (scores,) = (tmp_path / "out").glob(f"*{name}.png*/scores.csv")
+    rows = {}
+    for scores in (tmp_path / "out").glob("*/scores.csv"):
         with scores.open(newline="") as lines:
             (row,) = csv.DictReader(lines)
-        kept[name] = float(row["p_kept"]), float(row["p_removed"])
+        rows[float(row["area"])] = float(row["p_kept"]), float(row["p_removed"])
+    kept = dict(
+        zip(("elsewhere", "head", "all"), (rows[area] for area in sorted(rows)), strict=True)
+    )
     assert kept["all"][0] > 0.99 > kept["head"][0] > kept["elsewhere"][0]
     assert kept["all"][1] < 0.01 < kept["head"][1] < kept["elsewhere"][1]
