@@ -7,7 +7,7 @@ import textwrap
 from matplotlib.figure import Figure
 
 from fido.evaluation.summary import MetricSummary
-from fido.report.style import INK, as_text
+from fido.report.style import INK
 
 
 def named_bars(summary: MetricSummary) -> Figure | None:
@@ -32,11 +32,11 @@ def named_bars(summary: MetricSummary) -> Figure | None:
     panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, (row, (heights, names)) in zip(panels, rows.items(), strict=True):
         axes.bar(range(len(heights)), heights, color="#4393c3")
-        short = [as_text(textwrap.shorten(name, 24, placeholder="…")) for name in names]
+        short = [textwrap.shorten(name, 24, placeholder="…") for name in names]
         axes.set_xticks(range(len(names)), short, rotation=90, fontsize=7, color=INK)
         axes.set_ylim(0, highest * 1.05)
         axes.set_ylabel(curve.y_title, fontsize=8.5, color=INK)
-        axes.set_title(as_text(row), fontsize=9, color=INK)
+        axes.set_title(row, fontsize=9, color=INK)
         axes.tick_params(axis="y", labelsize=8)
         axes.margins(x=0.01)
         axes.spines[["top", "right"]].set_visible(False)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fido.evaluation.perturbed_samples import PerturbedSamples
-from fido.report.style import ACCENT, INK, as_text
+from fido.report.style import ACCENT, INK
 
 
 def sample_page(samples: PerturbedSamples, title: str) -> Figure:
@@ -41,13 +41,13 @@ def sample_page(samples: PerturbedSamples, title: str) -> Figure:
             _picture(axes, image)
             other = "" if seen == samples.label else "\n" + _short(seen)
             axes.set_xlabel(f"p {p:.3f}{other}", fontsize=8, color=ACCENT if other else INK)
-        line[1].set_ylabel(as_text(name), fontsize=9, color=INK)
+        line[1].set_ylabel(name, fontsize=9, color=INK)
         line[0].set_axis_off()
     _picture(panels[0][0], samples.image)
     panels[0][0].set_axis_on()
     panels[0][0].set_xlabel(f"p {samples.probability:.3f}", fontsize=8, color=INK)
     panels[0][0].set_title(_short(samples.label), fontsize=9, color=INK)
-    figure.suptitle(as_text(title), fontsize=10, color=INK)
+    figure.suptitle(title, fontsize=10, color=INK)
     return figure
 
 
@@ -58,4 +58,4 @@ def _picture(axes: Axes, image: Tensor) -> None:
 
 
 def _short(name: str) -> str:
-    return as_text(textwrap.shorten(name, 22, placeholder="…"))
+    return textwrap.shorten(name, 22, placeholder="…")
