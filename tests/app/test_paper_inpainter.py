@@ -8,7 +8,8 @@ from configurations import CONF, command_config, leaves
 from omegaconf import OmegaConf
 
 ROW = "infiller@generative_infiller"
-PRESETS = [name for _, name in leaves("explain/preset")]
+LEFT_TO_THE_RUN = {"paper", "fast"}  # settings of FIDO with any infiller
+PRESETS = [name for _, name in leaves("explain/preset") if name not in LEFT_TO_THE_RUN]
 GENERATIVE = {"fido_ca", "sp_g", "lime_g", "mp_g", "mp2_g", "mp2_g_text"}
 HEURISTIC = {  # Chang et al. 2019, section 4.1; Agarwal & Nguyen 2020, sections 3.3 to 3.5
     "fido_mean": "mean", "fido_blur": "blur", "fido_random": "random", "fido_local": "local",
