@@ -151,6 +151,15 @@ def _by_number(path: Path) -> list[tuple[float, str]]:
     return [(float(word), "") if i % 2 else (0.0, word) for i, word in enumerate(words)]
 
 
+def overrides_of(run: Path) -> set[str]:
+    """The settings that a run was started with, "key=value" each; those of its first shard."""
+    records = hydra_records(run)
+    if not records:
+        return set()
+    text = (records[0] / "overrides.yaml").read_text(encoding="utf-8")
+    return set(map(str, yaml.safe_load(text)))
+
+
 def hydra_records(run: Path) -> list[Path]:
     """Where Hydra noted how a run was started: in `.hydra`, or in a folder below it a shard."""
     return sorted(path.parent for path in (run / ".hydra").rglob("overrides.yaml"))

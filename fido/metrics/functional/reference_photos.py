@@ -1,0 +1,87 @@
+"""Real photos of every class, as feature vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fido.classifiers.base import Classifier
+from fido.data.base import Entry, PhotoSource
+from fido.metrics.functional.pooled_features import PooledFeatures
+from fido.runtime.digests import digest
+
+BATCH = 8
+
+
+class ReferencePhotos:
+    """The photos of a source with their classes and features, read when they are first needed.
+
+    A photo's class is its label, or where the source has none the class that the explained
+    classifier predicts. Photos are cut as the classifier takes them, as the explained ones are.
+
+    Args:
+        source: Makes the source from `size`, `crop_fraction` and `interpolation`.
+        classifier: The explained one.
+        features: Gives the vectors.
+
+    Raises:
+        ValueError, OSError: From every method, as the source raised it.
+    """
+
+    def __init__(
+        self,
+        source: Callable[..., PhotoSource],
+        classifier: Classifier,
+        features: PooledFeatures,
+    ) -> None:
+        self._make = source
+        self.classifier = classifier
+        self.features = features
+
+    @cached_property
+    def source(self) -> PhotoSource:
+        """The photos."""
+        return self._make(
+            size=self.classifier.size,
+            crop_fraction=self.classifier.crop_fraction,
+            interpolation=self.classifier.interpolation,
+        )
+
+    def key(self) -> str:
+        """Differs where the files do, by their names and sizes in bytes."""
+        return digest(*(f"{e.id} {e.label} {_bytes(e)}" for e in self.source.selected()))
+
+    @cached_property
+    def _read(self) -> tuple[list[str], NDArray[np.int64], Tensor]:
+        entries = self.source.selected()
+        ids: list[str] = []
+        classes: list[int] = []
+        vectors: list[Tensor] = []
+        for start in range(0, len(entries), BATCH):
+            samples = [self.source.load(entry) for entry in entries[start : start + BATCH]]
+            images = torch.stack([(255 * sample.image).round() / 255 for sample in samples])
+            predicted = [-1] * len(samples)
+            if any(sample.label is None for sample in samples):
+                answers = self.classifier.probabilities(images.to(self.classifier.device))
+                predicted = answers.argmax(1).tolist()
+            for sample, guess in zip(samples, predicted, strict=True):
+                ids.append(sample.id)
+                classes.append(guess if sample.label is None else sample.label)
+            vectors.append(self.features(images))
+        return ids, np.array(classes), torch.cat(vectors)
+
+    def of_class(self, index: int, without: Sequence[str] = ()) -> Tensor:
+        """(n, d) vectors of a class, without the photos of some ids, in the source's order."""
+        ids, classes, vectors = self._read
+        left_out = set(without)
+        chosen = [int(i) for i in np.flatnonzero(classes == index) if ids[i] not in left_out]
+        return vectors[torch.tensor(chosen, dtype=torch.long)]
+
+
+def _bytes(entry: Entry) -> int:
+    return entry.path.stat().st_size if entry.path.is_file() else 0
