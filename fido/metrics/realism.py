@@ -49,9 +49,10 @@ class Realism(ImageMetric):
         extractor: Whose features are compared: not the explained network, nor one that guided.
         layer: Name of its layer, whose maps are averaged over places; None takes its logits.
         k: Which neighbour; a class with fewer photos has no number.
+        most: Reference photos that are taken at the most; see `ReferencePhotos`.
 
     Raises:
-        ValueError: If there is no such layer, or `k` is below 1.
+        ValueError: If there is no such layer, or `k` or `most` is below 1.
 
     Source: the ratio after Jiang et al. 2018 ("To trust or not to trust a classifier"); KID:
     Binkowski et al. 2018; Fréchet distance: Heusel et al. 2017.
@@ -83,13 +84,14 @@ class Realism(ImageMetric):
         extractor: Classifier,
         layer: str | None,
         k: int = 5,
+        most: int = 1000,
     ) -> None:
         super().__init__()
         if k < 1:
             raise ValueError(f"realism.k must be 1 or more, got {k}")
         self.extractor = extractor
         self.pooled = PooledFeatures(extractor, layer)
-        self.reference = ReferencePhotos(reference, classifier, self.pooled)
+        self.reference = ReferencePhotos(reference, classifier, self.pooled, most)
         self.classifier = classifier
         self.k = k
         self._missing: Exception | None = None

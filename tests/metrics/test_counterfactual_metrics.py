@@ -326,6 +326,21 @@ def test_a_photo_is_no_neighbour_of_itself():
     assert found[1] == 0
 
 
+def test_of_many_photos_some_of_all_classes_are_taken():
+    def sorted_by_class(size, crop_fraction, interpolation):
+        source = Squares(size=size, crop_fraction=1.0)
+        entries = sorted(source.entries(), key=lambda entry: entry.label)
+        source.entries = lambda: entries
+        return source
+
+    metric = Realism(planted_classifier(), sorted_by_class, mean_colours(), None, most=60)
+    found = [len(metric.reference.of_class(index)) for index in (0, 1)]
+    assert sum(found) == 60
+    assert min(found) > 15
+    with pytest.raises(ValueError, match="most"):
+        Realism(planted_classifier(), sorted_by_class, mean_colours(), None, most=0)
+
+
 def test_a_class_without_photos_has_no_number_and_no_reference_is_said(tmp_path):
     sample = planted_sample()
     one = counterfactual(noise(), sample)

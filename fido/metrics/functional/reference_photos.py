@@ -14,6 +14,7 @@ from fido.classifiers.base import Classifier
 from fido.data.base import Entry, PhotoSource
 from fido.metrics.functional.pooled_features import PooledFeatures
 from fido.runtime.digests import digest
+from fido.runtime.noise import image_seed
 
 BATCH = 8
 
@@ -28,6 +29,8 @@ class ReferencePhotos:
         source: Makes the source from `size`, `crop_fraction` and `interpolation`.
         classifier: The explained one.
         features: Gives the vectors.
+        most: Of more photos so many are taken, chosen by a hash of their ids: the first ones of a
+            folder may all be of one class.
 
     Raises:
         ValueError, OSError: From every method, as the source raised it.
@@ -38,7 +41,11 @@ class ReferencePhotos:
         source: Callable[..., PhotoSource],
         classifier: Classifier,
         features: PooledFeatures,
+        most: int = 1000,
     ) -> None:
+        if most < 1:
+            raise ValueError(f"realism.most must be 1 or more, got {most}")
+        self.most = most
         self._make = source
         self.classifier = classifier
         self.features = features
@@ -52,13 +59,21 @@ class ReferencePhotos:
             interpolation=self.classifier.interpolation,
         )
 
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """The photos that are taken, in the source's order."""
+        entries = self.source.selected()
+        chosen = sorted(entries, key=lambda entry: image_seed(0, entry.id, "reference"))
+        taken = {entry.id for entry in chosen[: self.most]}
+        return [entry for entry in entries if entry.id in taken]
+
     def key(self) -> str:
         """Differs where the files do, by their names and sizes in bytes."""
-        return digest(*(f"{e.id} {e.label} {_bytes(e)}" for e in self.source.selected()))
+        return digest(*(f"{e.id} {e.label} {_bytes(e)}" for e in self.entries))
 
     @cached_property
     def _read(self) -> tuple[list[str], NDArray[np.int64], Tensor]:
-        entries = self.source.selected()
+        entries = self.entries
         ids: list[str] = []
         classes: list[int] = []
         vectors: list[Tensor] = []
