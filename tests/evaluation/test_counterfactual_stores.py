@@ -99,7 +99,7 @@ def test_of_those_that_flipped_only_and_of_all(tmp_path):
     # Paired image by image; the odd ones are equal.
     difference = every["closeness"]["some"].differences["l1"]
     assert difference.n == 10
-    assert difference.mean == pytest.approx((change(blackened) - change(whitened)) / 2)
+    assert difference.mean == pytest.approx((change(blackened) - change(whitened)) / 2, rel=1e-4)
     with pytest.raises(ValueError, match="needs validity"):
         only_flipped(evaluation(stores, tmp_path / "out", {"cost": Cost()}).run())
 
