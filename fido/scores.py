@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -36,3 +37,57 @@ def log_probability(logits: Tensor, target: Tensor) -> Tensor:
 def probability(logits: Tensor, target: Tensor) -> Tensor:
     """(n,) softmax probability of the target class, in [0, 1]."""
     return log_probability(logits, target).exp()
+
+
+class Softmax:
+    """Classes that exclude each other: their probabilities add up to 1."""
+
+    name = "softmax"
+    exclusive = True
+    """Whether an image has one class only, so that there is a second choice."""
+
+    def log_odds(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(n,) log-odds of the (n,) targets in nats; see `log_odds`."""
+        return log_odds(logits, target)
+
+    def log_probability(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(n,) log probability of the (n,) targets in nats."""
+        return log_probability(logits, target)
+
+    def probability(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(n,) probability of the (n,) targets, in [0, 1]."""
+        return self.log_probability(logits, target).exp()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(n, classes) probabilities in [0, 1]."""
+        return logits.softmax(1)
+
+    def says(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(n,) bool: whether the (n,) targets are what the classifier says."""
+        return logits.argmax(1) == target
+
+
+class Sigmoid(Softmax):
+    """Labels that are independent of each other: each has a probability of its own.
+
+    The log-odds of a label is its logit, whatever the other labels' logits are.
+    """
+
+    name = "sigmoid"
+    exclusive = False
+
+    def log_odds(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(n,) the targets' logits, in nats."""
+        return logits.float().gather(1, target.unsqueeze(1)).squeeze(1)
+
+    def log_probability(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(n,) log sigmoid of the targets' logits, in nats."""
+        return F.logsigmoid(self.log_odds(logits, target))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(n, labels) probabilities in [0, 1]; a row adds up to anything."""
+        return logits.sigmoid()
+
+    def says(self, logits: Tensor, target: Tensor) -> Tensor:
+        """(n,) bool: whether the targets have more than even odds."""
+        return self.log_odds(logits, target) > 0

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from fido.app.folders import conf_folder
 from fido.app.instantiate import build, pick_device
 from fido.classifiers.base import Classifier
+from fido.classifiers.self_check import check_classifier
 from fido.data.image import ImageLike, load_image
-from fido.explainers.base import Explainer, Progress
+from fido.explainers.base import Explainer, Progress, needs_gradient
 from fido.infillers.base import Infiller
 from fido.records import Explanation, Sample
 from fido.runs.target import resolve_target
@@ -46,6 +47,8 @@ def explain(
     std: Sequence[float] | None = None,
     size: int | tuple[int, int] | None = None,
     class_names: Sequence[str] | None = None,
+    output: str | None = None,
+    channels: int | None = None,
     image_id: str | None = None,
     progress: Progress | None = None,
     **settings: Any,
@@ -57,8 +60,7 @@ def explain(
 
     Args:
         classifier: A fido `Classifier`, or any `nn.Module` that maps a normalised batch to logits.
-            A module is frozen and in evaluation mode during the call only; afterwards its modes,
-            gradients and memory layout are as before.
+            A module is copied; its modes, gradients and memory layout stay as they are.
         image: A path, a PIL image, or pixels in [0, 1] or uint8 at the classifier's size; see
             `load_image`. Files and PIL images are resized and cropped as the classifier's
             preprocessing does; a plain module crops nothing.
@@ -76,6 +78,9 @@ def explain(
         size: Of a plain module: (h, w) in pixels, or one number for a square. May be left out for
             pixels, which have a size.
         class_names: Of a plain module; None numbers the classes.
+        output: Of a plain module: "softmax", or "sigmoid" for labels that are independent; None
+            tells by the number of outputs. See `fido.Classifier`.
+        channels: Of a plain module: 3, or 1 for grey images; None asks its first convolution.
         image_id: Names the image; random numbers depend on it. None is the file's name without
             suffix, or "image".
         progress: Called while the method works; see `Progress`.
@@ -110,13 +115,21 @@ def explain(
         >>> fido.explain(network, torch.rand(3, 32, 40), 1, method="gradient", **gray).target
         1
     """
-    given = {"mean": mean, "std": std, "size": size, "class_names": class_names}
+    given = {
+        "mean": mean,
+        "std": std,
+        "size": size,
+        "class_names": class_names,
+        "output": output,
+        "channels": channels,
+    }
     options = {name: value for name, value in given.items() if value is not None}
     # Configuration first: a misspelt name should not wait for an image or a network.
     cfg = _configuration(method, infiller, objective, seed, settings)
     with _wrapped(classifier, image, options, device) as wrapped, torch.enable_grad():
         sample = _sample(wrapped, image, target, image_id)
         explainer = _explainer(cfg, wrapped, infiller, progress)
+        check_classifier(wrapped, sample.image, needs_gradient(explainer))
         (explanation,) = explainer.explain([sample])
     return replace(explanation, seed=seed)
 
@@ -267,7 +280,13 @@ def _sample(
     with torch.no_grad():
         logits = classifier(pixels.unsqueeze(0).to(classifier.device))[0].cpu()
     chosen = "predicted" if target is None else target
-    index = resolve_target(chosen, sample, logits, classifier.class_names)
+    index = resolve_target(
+        chosen,
+        sample,
+        logits,
+        classifier.class_names,
+        exclusive=classifier.output.exclusive,
+    )
     return Sample(image_id, pixels, target=index)
 
 

@@ -50,20 +50,10 @@ def build_classifier(node: DictConfig, device: torch.device) -> Classifier:
 
     Folding happens before the move, so that the weights, and with them the keys of scores on disk,
     are the same for every device. On a CPU the process keeps the memory of its passes from here on.
-
-    Raises:
-        ValueError: If there are more or fewer names than classes.
     """
     if device.type == "cpu":
         keep_freed_memory()
     classifier: Classifier = build(node)
-    with torch.no_grad():
-        classes = classifier(torch.zeros(1, 3, *classifier.size, device=classifier.device)).shape[1]
-    if len(classifier.class_names) != classes:
-        raise ValueError(
-            f"classifier.class_names: {len(classifier.class_names)} names for a network of "
-            f"{classes} classes"
-        )
     return fold_batch_norms(classifier).to(device)
 
 

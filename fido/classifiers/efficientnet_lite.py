@@ -7,8 +7,9 @@ from pathlib import Path
 
 import timm
 
-from fido.classifiers.base import Classifier, load_state, read_state
+from fido.classifiers.base import Classifier
 from fido.classifiers.imagenet_names import imagenet_names
+from fido.classifiers.state import load_state, read_state
 
 SIZES = {0: 224, 1: 240, 2: 260}
 

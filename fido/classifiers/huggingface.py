@@ -12,8 +12,8 @@ def huggingface_classifier(
 ) -> Classifier:
     """A classifier from a folder that `save_pretrained` wrote, or from the hub.
 
-    Class names, size, mean and deviation come from the folder's own configs. Only safetensors
-    weights are read.
+    Class names, size, mean and deviation come from the folder's own configs, and whether labels
+    are independent of each other (`problem_type`). Only safetensors weights are read.
 
     Args:
         name: Folder or hub name, e.g. "google/vit-base-patch16-224".
@@ -45,6 +45,7 @@ def huggingface_classifier(
         "width": sizes.get("width", short_side),
     }
     labels = network.config.id2label
+    independent = network.config.problem_type == "multi_label_classification"
     return Classifier(
         network,
         size=(crop["height"], crop["width"]),
@@ -55,4 +56,5 @@ def huggingface_classifier(
         crop_fraction=min(1.0, crop["height"] / short_side),
         precision=precision,
         channels_last=channels_last,
+        output="sigmoid" if independent else "auto",
     )

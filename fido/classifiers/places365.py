@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from fido.classifiers.base import Classifier, load_state, read_state
+from fido.classifiers.base import Classifier
+from fido.classifiers.state import load_state, read_state
 
 CLASSES = 365
 
@@ -37,7 +37,7 @@ def places365_resnet50(
     checkpoint = _file("weights", weights, "resnet50_places365.pth.tar")
     names = _category_names(_file("categories", categories, "categories_places365.txt"))
     network = resnet50(num_classes=CLASSES)
-    load_state(network, _tensors(checkpoint, network), source=weights)
+    load_state(network, read_state(checkpoint), source=weights)
     return Classifier(
         network,
         size=224,
@@ -58,12 +58,6 @@ def _file(argument: str, path: str, name: str) -> Path:
             f"classifier.{argument}=FILE"
         )
     return file
-
-
-def _tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """The checkpoint's tensors under the network's names."""
-    counters = {k: v for k, v in network.state_dict().items() if k.endswith("num_batches_tracked")}
-    return counters | {k.removeprefix("module."): v for k, v in read_state(path).items()}
 
 
 def _category_names(path: Path) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any
 import timm
 from timm.data.config import resolve_model_data_config
 
-from fido.classifiers.base import Classifier, load_state, read_state
+from fido.classifiers.base import Classifier
 from fido.classifiers.imagenet_names import imagenet_names
+from fido.classifiers.state import load_state, read_state
 
 
 def timm_classifier(
@@ -18,6 +19,7 @@ def timm_classifier(
     class_names: list[str] | None = None,
     precision: str = "float32",
     channels_last: bool = True,
+    output: str = "auto",
 ) -> Classifier:
     """A classifier from timm, with the preprocessing that the model's own config states.
 
@@ -28,6 +30,7 @@ def timm_classifier(
         class_names: One name a class; None takes ImageNet's for 1,000 classes.
         precision: See `Classifier`.
         channels_last: See `Classifier`.
+        output: "softmax", "sigmoid" or "auto"; see `Classifier`.
 
     Raises:
         FileNotFoundError: If hub weights are asked for and cannot be had; says what to do instead.
@@ -62,4 +65,5 @@ def timm_classifier(
         crop_fraction=config["crop_pct"],
         precision=precision,
         channels_last=channels_last,
+        output=output,
     )

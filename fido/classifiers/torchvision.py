@@ -9,8 +9,9 @@ from urllib.error import URLError
 import torch
 from torchvision.models import get_model, get_model_weights
 
-from fido.classifiers.base import Classifier, load_state, read_state
+from fido.classifiers.base import Classifier
 from fido.classifiers.imagenet_names import imagenet_names
+from fido.classifiers.state import load_state, read_state
 
 
 def torchvision_classifier(
@@ -20,6 +21,7 @@ def torchvision_classifier(
     class_names: list[str] | None = None,
     precision: str = "float32",
     channels_last: bool = True,
+    output: str = "auto",
 ) -> Classifier:
     """A classifier from `torchvision.models`, with the preprocessing of its weights.
 
@@ -31,6 +33,7 @@ def torchvision_classifier(
         class_names: One name a class; None takes ImageNet's for 1,000 classes.
         precision: See `Classifier`.
         channels_last: See `Classifier`.
+        output: "softmax", "sigmoid" or "auto"; see `Classifier`.
 
     Raises:
         FileNotFoundError: If weights are to be downloaded and cannot be; names the file and place.
@@ -63,6 +66,7 @@ def torchvision_classifier(
         crop_fraction=crop / short_side,
         precision=precision,
         channels_last=channels_last,
+        output=output,
     )
 
 

@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from fido import scores
 from fido.classifiers.base import Classifier
 from fido.runtime.checks import check_choice
 
@@ -32,7 +31,8 @@ def scored(classifier: Classifier, score: Score) -> Callable[[Tensor, Tensor], T
         logits: Tensor = classifier(image)
         if score == "logit":
             return logits.gather(1, target.unsqueeze(1)).squeeze(1)
-        return (scores.log_odds if score == "log_odds" else scores.probability)(logits, target)
+        rated = classifier.output
+        return (rated.log_odds if score == "log_odds" else rated.probability)(logits, target)
 
     return forward
 

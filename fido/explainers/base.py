@@ -20,7 +20,8 @@ class Explainer(Protocol):
     """A method that gives every pixel its evidence for a class.
 
     A map belongs to (sample, target, settings, seed) alone: it does not depend on the other
-    samples of the batch, on their order, or on how many there are.
+    samples of the batch, on their order, or on how many there are. A method that follows the
+    classifier's gradient to the pixels says so by an attribute `needs_gradient = True`.
     """
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
@@ -30,6 +31,11 @@ class Explainer(Protocol):
             samples: All of one image size, each with its `target` set.
         """
         ...
+
+
+def needs_gradient(explainer: Explainer) -> bool:
+    """Whether a method follows the classifier's gradient to the pixels."""
+    return bool(getattr(explainer, "needs_gradient", False))
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,6 +62,8 @@ class CounterfactualExplainer(ABC):
         rows_per_pass: Images a pass; see `Batches`.
     """
 
+    needs_gradient = True
+
     def __init__(
         self,
         classifier: Classifier,
@@ -70,6 +72,12 @@ class CounterfactualExplainer(ABC):
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
+        if not classifier.output.exclusive:
+            raise ValueError(
+                "counterfactual images turn one class into another, and the labels of this "
+                "classifier do not exclude each other (classifier.output=sigmoid); a network of "
+                "one output has two classes where both are named: classifier.class_names=[no,yes]"
+            )
         self.classifier = classifier
         self.region = region
         self.seed = seed

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fido import scores
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
@@ -55,6 +54,8 @@ class ExtremalPerturbation:
 
     Source: Fong, Patrick & Vedaldi 2019, section 3.
     """
+
+    needs_gradient = True
 
     def __init__(
         self,
@@ -145,7 +146,7 @@ class ExtremalPerturbation:
             # Record the curves.
             newest = {
                 "loss": loss.detach(),
-                "score": scores.log_odds(logits.detach(), target).view(b, -1)[:, 0],
+                "score": self.classifier.output.log_odds(logits.detach(), target).view(b, -1)[:, 0],
                 "area": region.detach().reshape(b, -1).mean(1),
             }
             for name, values in newest.items():

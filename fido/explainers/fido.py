@@ -50,6 +50,8 @@ class Fido:
     Source: Chang et al. 2019; BBMP is its algorithm 1.
     """
 
+    needs_gradient = True
+
     def __init__(
         self,
         classifier: Classifier,

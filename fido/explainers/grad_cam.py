@@ -37,6 +37,8 @@ class GradCam:
     Source: Selvaraju et al. 2017, eq. 1 and 2; computed by captum.
     """
 
+    needs_gradient = True
+
     def __init__(
         self,
         classifier: Classifier,

@@ -34,6 +34,8 @@ class Gradient:
     Source: Simonyan et al. 2014, section 3; computed by captum.
     """
 
+    needs_gradient = True
+
     def __init__(
         self,
         classifier: Classifier,

@@ -41,6 +41,8 @@ class IntegratedGradients:
     Source: Sundararajan et al. 2017, eq. 1; computed by captum.
     """
 
+    needs_gradient = True
+
     def __init__(
         self,
         classifier: Classifier,

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fido import scores
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
@@ -51,6 +50,8 @@ class Mp:
 
     Source: Fong & Vedaldi 2017, eq. 6, as in Agarwal & Nguyen 2020, section 3.5 (MP, MP-G).
     """
+
+    needs_gradient = True
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class Mp:
             logits = self.classifier(self._perturbed(batch, cells, shift, infill_noise))
 
             # Weigh the probability of the class against the size of the mask.
-            p = scores.probability(logits, batch.target)
+            p = self.classifier.output.probability(logits, batch.target)
             loss = p + self.penalty(cells)
 
             # Gradient step.
@@ -123,7 +124,7 @@ class Mp:
             # Record the curves.
             newest = {
                 "loss": loss.detach(),
-                "score": scores.log_odds(logits.detach(), batch.target),
+                "score": self.classifier.output.log_odds(logits.detach(), batch.target),
                 "probability": p.detach(),
                 "area": (1 - cells.detach()).mean((1, 2, 3)),
             }

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fido import scores
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Progress, SampleBatch, collate
 from fido.infillers.base import Infiller
@@ -52,6 +51,8 @@ class Mp2:
 
     Source: Agarwal & Nguyen 2020, section 3.5 (MP2, MP2-G).
     """
+
+    needs_gradient = True
 
     def __init__(
         self,
@@ -136,11 +137,11 @@ class Mp2:
         if self.gradient == "image_cell":
             mixed = mixed.detach().requires_grad_()
         logits = self.classifier(mixed)
-        score = scores.log_odds(logits, target)
+        score = self.classifier.output.log_odds(logits, target)
         inputs = mixed if self.gradient == "image_cell" else cells
         (slope,) = torch.autograd.grad(score.sum(), inputs)
         norms = self._norms(slope) if self.gradient == "image_cell" else slope.abs()
-        probability = scores.probability(logits.detach(), target)
+        probability = self.classifier.output.probability(logits.detach(), target)
         return score.detach(), probability, 1 / logits.shape[1], norms.flatten(1).cpu()
 
     def _norms(self, slope: Tensor) -> Tensor:

@@ -41,6 +41,8 @@ class SmoothGrad:
     Source: Smilkov et al. 2017, section 3.
     """
 
+    needs_gradient = True
+
     def __init__(
         self,
         classifier: Classifier,

@@ -23,7 +23,6 @@ from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
-from fido.scores import probability
 
 
 def order_curve(
@@ -54,7 +53,7 @@ def order_curve(
     keep = keep_least(pixel_ranks(explanation.saliency, sample.id, seed), counts)
     keep = ~keep if insert else keep
     logits = EditedImage(classifier, baseline_image, sample, "canvas", seed).logits(keep, batches)
-    return probability(logits, torch.full((len(keep),), explanation.target))
+    return classifier.output.probability(logits, torch.full((len(keep),), explanation.target))
 
 
 class Deletion(ImageMetric):

@@ -16,7 +16,6 @@ from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Infillers
 from fido.records import Sample
 from fido.runtime.batching import Batches
-from fido.scores import probability
 
 
 class InfillProbability(ImageMetric):
@@ -78,7 +77,7 @@ class InfillProbability(ImageMetric):
             if infiller is not None:
                 logits = edited.logits(keep, self.batches)
                 label = torch.full((len(keep),), sample.label)
-                p = float(probability(logits, label).double().mean())
+                p = float(self.classifier.output.probability(logits, label).double().mean())
                 dropped = 1.0 - float(keep.double().mean())
             values |= {f"{mask}_probability": p, f"{mask}_dropped": dropped}
         return ImageScore(values)

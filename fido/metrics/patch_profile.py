@@ -16,7 +16,6 @@ from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Infillers
 from fido.records import Sample
 from fido.runtime.batching import Batches
-from fido.scores import probability
 
 
 def patch_keeps(h: int, w: int, patch: int, stride: int) -> Tensor:
@@ -85,9 +84,10 @@ class PatchProfile(ImageMetric):
             )
         edited = EditedImage(self.classifier, infiller, sample, "patch", 0)
         logits = edited.logits(self.keep.reshape(-1, 1, h, w), self.batches)
-        p = probability(logits, torch.full((len(logits),), sample.label)).double()
+        rated = self.classifier.output
+        p = rated.probability(logits, torch.full((len(logits),), sample.label)).double()
         whole = self.classifier(edited.image).cpu()
-        change = (p - float(probability(whole, torch.tensor([sample.label])))).abs()
+        change = (p - float(rated.probability(whole, torch.tensor([sample.label])))).abs()
         boxes = torch.zeros(0, 4) if sample.boxes is None else sample.boxes
         truth = inside(pixel_boxes(boxes, h, w), h, w)
         on = (~self.keep.reshape(-1, h * w) & truth.flatten()).any(1)

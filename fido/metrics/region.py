@@ -14,7 +14,6 @@ from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
-from fido.scores import probability
 
 
 def region_probabilities(
@@ -46,7 +45,8 @@ def region_probabilities(
     with torch.no_grad():
         original = classifier(edited.image).cpu()
     logits = torch.cat([original, edited.logits(torch.stack([region, ~region]), batches)])
-    p_original, p_kept, p_removed = probability(logits, torch.full((3,), target)).tolist()
+    rated = classifier.output.probability(logits, torch.full((3,), target))
+    p_original, p_kept, p_removed = rated.tolist()
     area = float(region.double().mean())
     return {"p_original": p_original, "p_kept": p_kept, "p_removed": p_removed, "area": area}
 

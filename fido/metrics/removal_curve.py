@@ -19,7 +19,6 @@ from fido.metrics.score_set import Array, ImageScore, ScoreSet
 from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
-from fido.scores import log_odds
 
 LEAST_FALL = 0.1
 """Nats that infilling everything must take away: shares of less are rounding and noise, and a
@@ -38,7 +37,7 @@ def removal_curve(
     """(n,) log-odds in nats with the counts[i] most salient pixels dropped and infilled."""
     keep = keep_least(pixel_ranks(explanation.saliency, sample.id, seed), counts)
     logits = EditedImage(classifier, infiller, sample, "removal", seed).logits(keep, batches)
-    return log_odds(logits, torch.full((len(keep),), explanation.target))
+    return classifier.output.log_odds(logits, torch.full((len(keep),), explanation.target))
 
 
 def suppression(curves: Array) -> Array:

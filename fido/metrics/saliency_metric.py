@@ -20,7 +20,6 @@ from fido.metrics.score_set import Array, ImageScore, ScoreSet
 from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
-from fido.scores import log_probability
 
 
 def crop_resize(image: Tensor, box: Tensor, interpolation: str = "bicubic") -> Tensor:
@@ -147,7 +146,7 @@ class SaliencyMetric(ImageMetric):
             crops = [crop_resize(image, box, self.interpolation) for box in boxes[start:stop]]
             logits = self.classifier(torch.stack(crops).to(self.classifier.device))
             chosen = torch.full((len(crops),), target, device=logits.device)
-            return log_probability(logits, chosen).cpu().double()
+            return self.classifier.output.log_probability(logits, chosen).cpu().double()
 
         return torch.cat(list(self.batches(len(boxes), look)))
 

@@ -10,11 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.self_check import check_classifier
 from fido.data.base import Entry, PhotoSource
 from fido.data.photo import UnreadableImageError
-from fido.explainers.base import Explainer
+from fido.explainers.base import Explainer, needs_gradient
 from fido.infillers.base import Infiller
 from fido.records import Explanation, Key, RegionEdit, Sample
 from fido.runs.counterfactual_row import COUNTERFACTUAL, counterfactual_row
@@ -96,6 +98,7 @@ class Runner:
         self.with_scores = with_scores
         self.choice = choice
         self._targets: dict[str, int] = {}
+        self._checked = False
 
     def run(self, source: PhotoSource) -> dict[str, Any]:
         """Explain what is left; write `scores.csv` and `summary.json` whatever happens.
@@ -106,6 +109,8 @@ class Runner:
 
         Raises:
             UnreadableImageError: If an image cannot be read and the source is set to stop.
+            ValueError: If the first photo shows that the classifier cannot be explained; see
+                `check_classifier`.
         """
         set_aside_damaged(self.store, self.observers)
         self.store.save_class_names(self.classifier.class_names)
@@ -200,7 +205,10 @@ class Runner:
                 }
             )
             return None
-        if source.only_correct and int(logits.argmax()) != sample.label:
+        if not self._checked:
+            check_classifier(self.classifier, sample.image, needs_gradient(self.explainer))
+            self._checked = True
+        if source.only_correct and not self._correct(logits, sample.label):
             self._skip(
                 {
                     "id": entry.id,
@@ -210,8 +218,9 @@ class Runner:
                 }
             )
             return None
+        exclusive = self.classifier.output.exclusive
         try:
-            target = resolve_target(self.target, sample, logits, names, self.choice)
+            target = resolve_target(self.target, sample, logits, names, self.choice, exclusive)
         except NoTargetError as reason:
             self._skip(
                 {
@@ -227,6 +236,11 @@ class Runner:
             return None
         ranking = logits.topk(min(RANKED, len(names))).indices.tolist()
         return replace(sample, target=target), ranking
+
+    def _correct(self, logits: Tensor, label: int | None) -> bool:
+        if label is None or not 0 <= label < len(logits):
+            return False
+        return bool(self.classifier.output.says(logits.unsqueeze(0), torch.tensor([label])))
 
     def _key(self, image_id: str) -> Key:
         return Key(image_id, self._targets[image_id], self.seed)

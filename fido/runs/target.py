@@ -64,6 +64,7 @@ def resolve_target(
     logits: Tensor,
     class_names: Sequence[str],
     choice: TargetChoice = EVERY_CLASS,
+    exclusive: bool = True,
 ) -> int:
     """The class index that `target` means for one sample.
 
@@ -75,6 +76,7 @@ def resolve_target(
         logits: (classes,) the classifier's answer to the image.
         class_names: Name of every class.
         choice: What "second" and "pairs" choose from.
+        exclusive: Whether an image has one class only; of independent labels none is the second.
 
     Raises:
         NoTargetError: If no pair begins with the image's class.
@@ -84,6 +86,12 @@ def resolve_target(
     if target == "predicted":
         return predicted
     if target == "second":
+        if not exclusive or len(logits) < 2:
+            raise ValueError(
+                f"target=second is not defined for this classifier: its {len(class_names)} labels "
+                "are independent of each other, so that none is the second choice; give "
+                f"target=predicted or a label: {', '.join(class_names[:8])}"
+            )
         return _second(logits, predicted, choice.among)
     if target == "pairs":
         source = predicted if sample.label is None else sample.label

@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fido.classifiers.base import Classifier, load_state, read_state, unwrap_logits
+from fido.classifiers.base import Classifier
 from fido.classifiers.efficientnet_lite import efficientnet_lite, packaged_file
+from fido.classifiers.outputs import unwrap_logits
+from fido.classifiers.state import load_state, read_state
 from fido.classifiers.timm import timm_classifier
 from fido.classifiers.torchvision import torchvision_classifier
 from fido.data.boxes import BoxedPhotos

@@ -28,11 +28,12 @@ def test_grad_cam_by_hand():
 
 def test_grad_cam_finds_the_last_feature_maps():
     image = torch.rand(1, 3, 64, 96)
-    network = resnet18()
-    assert last_feature_map(wrapped(network, (64, 96)), image) is network.layer4
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    assert last_feature_map(wrapped(network, (64, 96)), image) is network.bn2
-    for module in network.modules():
+    classifier = wrapped(resnet18(), (64, 96))
+    assert last_feature_map(classifier, image) is classifier.network.layer4
+    lite = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    classifier = wrapped(lite, (64, 96))
+    assert last_feature_map(classifier, image) is classifier.network.bn2
+    for module in classifier.network.modules():
         assert not module._forward_hooks
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import segmentation
 
-from fido.classifiers.base import load_state, read_state
+from fido.classifiers.state import load_state, read_state
 from fido.masks.regions import inside, pixel_boxes
 from fido.records import Sample
 
