@@ -55,12 +55,15 @@ def contrasts(
     pairs = _pairs(settings, key)
     found: list[Contrast] = []
     for summary in summaries:
-        columns = [column for column in summary.columns if column.better is not None]
+        columns = {
+            i: column for i, column in enumerate(summary.columns) if column.better is not None
+        }
         rows = list(summary.rows)
         there = [pair for pair in pairs if pair[0] in summary.rows and pair[1] in summary.rows]
         if not columns or not there:
             continue
-        values, _ = image_values(frame, summary.name, rows, [column.name for column in columns])
+        names = [column.name for column in summary.columns]
+        values, _ = image_values(frame, summary.name, rows, names)
         for first, second, rest in there:
             a, b = values[rows.index(first)], values[rows.index(second)]
             firsts, differences = bootstrap.means([*a]), bootstrap.means([*(b - a)])
@@ -74,7 +77,7 @@ def contrasts(
                     firsts[i],
                     differences[i],
                 )
-                for i, column in enumerate(columns)
+                for i, column in columns.items()
             ]
     return found
 
