@@ -11,17 +11,23 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
-from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
+from fido.app.instantiate import build, build_classifier, logged_settings, pick_device
+from fido.app.originals import originals_of
+from fido.app.provenance import file_settings, record_configuration, run_settings, started
+from fido.app.report import report_of
 from fido.evaluation.scoring_observer import ScoringObserver
 from fido.explainers.counterfactual import CounterfactualExplainer
+from fido.loggers.base import Listeners
 from fido.loggers.terminal import Terminal
 from fido.report.explanation_figure import FigureObserver
+from fido.report.exports import check_kinds, write_exports
 from fido.report.terminal import print_scores
 from fido.runs.counterfactual_row import COUNTERFACTUAL
+from fido.runs.run_settings import check
 from fido.runs.runner import AVERAGED, Runner, set_aside_damaged
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
-from fido.runs.target import TargetChoice, class_index
+from fido.runs.target import TargetChoice, check_target, class_index
 from fido.runs.target_pairs import read_pairs
 from fido.runtime.environment import describe_environment
 from fido.runtime.files import write_json
@@ -41,7 +47,11 @@ def run(cfg: DictConfig) -> Returned:
     """Have one run executed, here or by workers."""
     choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
     check_optimized_metric(cfg.optimized_metric)
-    return optimized_values(build(cfg.executor)(cfg, choices), cfg.optimized_metric)
+    summary = build(cfg.executor)(cfg, choices)
+    # A job's sweep has a report of all jobs; of shards the last one writes it.
+    if cfg.report and cfg.sweep_name is None and not summary["missing"]:
+        print(f"report: {report_of(Path(cfg.output_dir))}")
+    return optimized_values(summary, cfg.optimized_metric)
 
 
 class Local:
@@ -52,7 +62,9 @@ class Local:
         return execute(cfg, choices)
 
 
-def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
+def execute(
+    cfg: DictConfig, choices: Choices, made_by: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Build everything, explain this process's share of the images, write what belongs to all.
 
     Tables of metrics are made of all images, so of several shards the last one writes them.
@@ -60,6 +72,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     Args:
         cfg: The configuration of `explain.py`; needs no running Hydra if it has no interpolations.
         choices: For names of methods.
+        made_by: How the run was started; None asks Hydra. See `started`.
 
     Returns:
         The summary; see `Runner.run`.
@@ -67,16 +80,17 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     Raises:
         ValueError, OSError, ImportError: In words for the command line.
     """
+    check_kinds(list(cfg.export))
     shard = Shard(cfg.shard, cfg.num_shards)
     device = pick_device(cfg.device)
-    store = ResultsStore(cfg.output_dir, settings_of(cfg))
-    _write_environment(store.folder, shard, describe_environment(device))
+    check(Path(cfg.output_dir), file_settings(cfg), partly=True)  # before networks are built
     terminal, settings = Terminal(title=shard.name), logged_settings(cfg, choices)
+    progress = Listeners(terminal)
     classifier = build_classifier(cfg.classifier, device)
     shared = {
         "classifier": classifier,
         "infiller": build(cfg.infiller).to(device),
-        "progress": terminal,
+        "progress": progress,
         "folder": cfg.output_dir,
         "settings": settings,
         "size": classifier.size,
@@ -86,11 +100,22 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     source = build(cfg.data, **shared)
     explainer = build(cfg.explainer, **shared)
     check_counterfactual(cfg, isinstance(explainer, CounterfactualExplainer))
+    check_target(cfg.target, classifier.class_names)
+    choice = target_choice(cfg, classifier.class_names)
+    photos = [(entry.id, entry.path) for entry in source.selected()]
+    # All that can be refused is refused before anything is written into the folder.
+    settings_there = run_settings(cfg, classifier, shared["infiller"])
+    store = ResultsStore(cfg.output_dir, settings_there, made_by or started(choices))
+    store.check_photos(photos)
+    record_configuration(store.folder, shard)
+    _write_environment(store.folder, shard, describe_environment(device))
     set_aside_damaged(store, [terminal])  # before anything lists the store
     name, evaluated = settings["axis/method"], None
     scoring = evaluation_of_run(_with_region(cfg), classifier, device, store, name)
     with build(cfg.logger, **shared) as logger, terminal:
+        progress.listeners.append(logger.progress)
         scored = ScoringObserver(scoring, REGION, observers=(terminal, logger))
+        figures = FigureObserver(store, cfg.plots.dpi, cfg.plots.format)
         runner = Runner(
             classifier,
             shared["infiller"],
@@ -99,14 +124,17 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
             cfg.target,
             cfg.batch_size,
             cfg.seed,
-            observers=(*([FigureObserver(store)] if cfg.figures else []), scored),
+            observers=(*([figures] if cfg.figures else []), scored),
             shard=shard,
             with_scores=scored.with_scores,
-            choice=target_choice(cfg, classifier.class_names),
+            choice=choice,
         )
         summary = runner.run(source)
         logger.summary(summary)
         logger.measures({f"mean/{key}": mean for key, mean in summary["mean"].items()})
+        if cfg.export and not summary["missing"]:
+            exported = write_exports(store, list(cfg.export), None, originals_of(source))
+            print(f"exports: {exported}")
         if cfg.get("metrics") and not summary["missing"]:
             evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
             logger.measures(evaluated.means(name))

@@ -19,7 +19,7 @@ from fido.metrics.functional.pooled_features import resized
 from fido.metrics.score_set import Array, ImageScore, ScoreSet
 from fido.metrics.subjects import Explanations
 from fido.records import Explanation, Sample
-from fido.runtime.digests import weights_digest
+from fido.runtime.digests import network_digest
 
 
 class Oracles(ImageMetric):
@@ -97,12 +97,12 @@ class Oracles(ImageMetric):
         Raises:
             ValueError: If an oracle has its weights and is not to be skipped.
         """
-        if not network.network.state_dict():  # a formula has no weights to tell it by
+        theirs = network_digest(network.network)
+        if theirs is None:  # a formula has no weights to tell it by
             return
-        theirs = weights_digest(network.network)
         for name, oracle in self.oracles.items():
             assert isinstance(oracle, Classifier)
-            if weights_digest(oracle.network) != theirs:
+            if network_digest(oracle.network) != theirs:
                 continue
             if self.on_same == "refuse":
                 raise ValueError(

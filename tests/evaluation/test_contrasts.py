@@ -33,10 +33,8 @@ def toy_sweep(folder):
     """2 x 2 x 2 jobs of four images with known costs, as Hydra leaves them."""
     for net, cone, kind in GRID:
         job = folder / f"{net}{cone}{kind}"
-        store = ResultsStore(job)
         overrides = [f"classifier={net}", f"explainer.guide.degrees={cone}", f"target_kind={kind}"]
-        (job / ".hydra").mkdir()
-        OmegaConf.save(OmegaConf.create(overrides), job / ".hydra" / "overrides.yaml")
+        store = ResultsStore(job, {"net": net}, {"overrides": overrides})
         for i in range(4):
             if (net, kind, i) == ("b", "far", 3):
                 continue  # not in all runs
