@@ -32,6 +32,7 @@ NEEDS_ARGUMENTS = {
         f"explainer/{method}": ["denoiser@explainer.denoiser=squares"]
         for method in ("ace", "dime", "dvce", "dvce_paper", "fast_dime", "mask_dime", "no_guidance")
     },
+    "classifier/black_box": ["classifier.function._target_=planted.brightness_function"],
     "classifier/custom": ["classifier.network._target_=planted.BoxBrightness"],
     "classifier/timm": ["classifier.weights=null"],
     "classifier/huggingface": None,  # test_classifiers.py builds one from a folder
