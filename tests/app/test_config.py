@@ -28,6 +28,7 @@ BRING_YOUR_OWN = {
     "infiller/diffusers": "model_index.json",
 }
 NEEDS_ARGUMENTS = {
+    "explainer/hand_mask": ["mask.file=tests/fixtures/hand_mask.png"],
     **{
         f"explainer/{method}": ["denoiser@explainer.denoiser=squares"]
         for method in ("ace", "dime", "dvce", "dvce_paper", "fast_dime", "mask_dime", "no_guidance")
@@ -94,7 +95,7 @@ def offline(*_, **__):
 
 COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
 # Parts of metrics; sweeps of `wandb agent`; parts of explainers.
-INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide")
+INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide", "object_region")
 
 
 def test_every_option_belongs_to_a_group_of_a_command():
