@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from fido.data.depth import Range
 from fido.data.geometry import Geometry
 from fido.data.photo import open_photo
 from fido.records import Sample
@@ -72,6 +73,8 @@ class PhotoSource(ABC):
         ids: Ids of the images to take, in this order; None takes all.
         only_correct: Leave out images whose prediction differs from their label.
         on_error: What to do about an unreadable image: "stop" the run or "skip" the image.
+        range: Which values of images of more than 8 bits are black and white; see
+            `fido.data.depth.limits`.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -88,6 +91,7 @@ class PhotoSource(ABC):
         ids: Sequence[str] | None = None,
         only_correct: bool = False,
         on_error: str = "stop",
+        range: Range = "auto",
     ) -> None:
         if on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error must be stop or skip, got {on_error!r}")
@@ -101,6 +105,7 @@ class PhotoSource(ABC):
         self.ids = None if ids is None else [str(i) for i in ([ids] if one else ids)]
         self.only_correct = only_correct
         self.on_error = on_error
+        self.range = range
 
     @abstractmethod
     def entries(self) -> list[Entry]:
@@ -154,4 +159,4 @@ class PhotoSource(ABC):
 
     def open(self, entry: Entry) -> Image.Image:
         """The RGB photo of an entry."""
-        return open_photo(entry.path)
+        return open_photo(entry.path, self.range)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fido.data.base import Entry, PhotoSource, unique_ids
+from fido.data.formats import EXTRAS, without_missing_extras
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+SUFFIXES |= set(EXTRAS)
 
 
 class FolderPhotos(PhotoSource):
@@ -50,6 +52,7 @@ class FolderPhotos(PhotoSource):
             root = _common_parent(files) if files else path
         else:
             raise FileNotFoundError(f"{self.key}={self.path}: no such file or folder")
+        files = without_missing_extras(files)
         if not files:
             raise FileNotFoundError(f"{self.key}={self.path}: no image files there")
         files.sort()
