@@ -90,7 +90,7 @@ class Fido:
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """One optimisation of all samples."""
         # Put the images side by side and give each a mask.
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         mask = self.mask(len(samples), batch.size).to(self.classifier.device)
 
         # Learn the masks.

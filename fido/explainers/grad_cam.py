@@ -59,7 +59,7 @@ class GradCam:
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         if self.layer is None:
             self.layer = last_feature_map(self.classifier, batch.image[:1])
         # The image asks for gradients so that in-place activations may follow the layer.
