@@ -26,7 +26,16 @@ MODULES = sorted(path for path in FIDO.rglob("*.py") if path != FIDO / "__init__
 
 # Folders of alternatives, one of which is chosen: their files share these and nothing else.
 SHARED = {
-    "classifiers": {"base", "imagenet_names", "encoder", "features", "inputs", "outputs", "state"},
+    "classifiers": {
+        "base",
+        "imagenet_names",
+        "encoder",
+        "features",
+        "layers",
+        "inputs",
+        "outputs",
+        "state",
+    },
     "data": {"base", "geometry", "photo", "depth", "formats"},
     "explainers": {"base", "attribution", "counterfactual", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
