@@ -67,7 +67,7 @@ class PhotoSource(ABC):
         size: (h, w) that the classifier takes.
         crop_fraction: The classifier's; see `Geometry`.
         interpolation: The classifier's; see `Geometry`.
-        resize: "keep_aspect", "squash" or "squash_crop"; see `Geometry`.
+        resize: "keep_aspect", "squash", "squash_crop" or "letterbox"; see `Geometry`.
         index: Position of one image, or a list of positions; None takes all.
         limit: At most so many images, after `index` and `ids`; None takes all.
         ids: Ids of the images to take, in this order; None takes all.
@@ -75,6 +75,9 @@ class PhotoSource(ABC):
         on_error: What to do about an unreadable image: "stop" the run or "skip" the image.
         range: Which values of images of more than 8 bits are black and white; see
             `fido.data.depth.limits`.
+
+    Attributes:
+        least_share: The smallest share of a photo's area that the crop has left, of those loaded.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -106,6 +109,7 @@ class PhotoSource(ABC):
         self.only_correct = only_correct
         self.on_error = on_error
         self.range = range
+        self.least_share = 1.0
 
     @abstractmethod
     def entries(self) -> list[Entry]:
@@ -148,6 +152,7 @@ class PhotoSource(ABC):
             UnreadableImageError: If the file cannot be read.
         """
         photo = self.open(entry)
+        self.least_share = min(self.least_share, self.geometry.share(*photo.size))
         boxes = None
         if entry.boxes is not None:
             width, height = photo.size

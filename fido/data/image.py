@@ -36,7 +36,7 @@ def load_image(
         crop_fraction: Share of the sides that the central crop keeps, in (0, 1]; see `Geometry`.
             Used with `size` only, as the two below.
         interpolation: "bilinear", "bicubic" or "lanczos", always antialiased.
-        resize: "keep_aspect", "squash" or "squash_crop"; see `Geometry`.
+        resize: "keep_aspect", "squash", "squash_crop" or "letterbox"; see `Geometry`.
 
     Returns:
         (3, h, w) float32 RGB in [0, 1].

@@ -101,6 +101,10 @@ class Terminal:
         """See `Observer.skipped`."""
         self.console.print(f"{row['id']}: {row['status']}: {row['reason']}", style="yellow")
 
+    def say(self, words: str) -> None:
+        """Print a line."""
+        self.console.print(words, soft_wrap=True)
+
     def close(self, folder: str, missing: int = 0) -> None:
         """Print a table of this run's results, images left to other shards, where the files are."""
         if self._lines:
