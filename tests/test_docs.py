@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import IntervalSweep
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PAGES = [page for page in PAGES if page.name != "CHANGELOG.md"]
-COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
+COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
 BASH = re.compile(r"^```bash\n(.*?)^```$", re.M | re.S)
 CODE = re.compile(r"^```(?:python|yaml)\n.*?^```$", re.M | re.S)
 INLINE = re.compile(r"`((?:python \w+\.py|fido \w+) [^`]+)`")
@@ -54,6 +54,8 @@ def commands_of(page):
     for line in [*shell_lines("".join(BASH.findall(text))), *inline]:
         command = Path(line[1]).stem.replace("train_vae", "train")
         overrides = [arg for arg in line[2:] if not arg.startswith("-") and not OPEN.search(arg)]
+        if command == "compare":  # takes folders by themselves, too
+            overrides = [arg for arg in overrides if "=" in arg]
         if command in COMMANDS and not EXAMPLES.intersection(re.split(r"\W", " ".join(overrides))):
             yield command, overrides
 

@@ -5,6 +5,7 @@ Nothing here imports PyTorch before a command runs, so that help and lists come 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from fido.app.quoting import quoted
 from fido.app.sweep_end import sweep_results
 
 ABOUT = "explain image classifiers by counterfactual infilling, and measure the explanations"
-COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
+COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
 """Each is a root configuration `conf/<command>.yaml` and a function `run` in `fido.app`."""
 
 
@@ -39,6 +40,11 @@ def main() -> None:
     elif words[0] == "list":
         with plain_errors():
             print_catalogue(words[1:])
+    elif words[0] == "compare":
+        folders = [word for word in words[1:] if "=" not in word and not word.startswith("-")]
+        rest = [word for word in words[1:] if word not in folders]
+        given = [f"store=[{','.join(map(json.dumps, folders))}]"] if folders else []
+        run("compare", [*given, *rest], "fido compare")
     elif words[0] in COMMANDS:
         run(words[0], words[1:], f"fido {words[0]}")
     else:

@@ -12,10 +12,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
+from fido.app.originals import originals_of
+from fido.app.report import report_of
 from fido.evaluation.scoring_observer import ScoringObserver
 from fido.explainers.counterfactual import CounterfactualExplainer
+from fido.loggers.base import Listeners
 from fido.loggers.terminal import Terminal
 from fido.report.explanation_figure import FigureObserver
+from fido.report.exports import check_kinds, write_exports
 from fido.report.terminal import print_scores
 from fido.runs.counterfactual_row import COUNTERFACTUAL
 from fido.runs.runner import AVERAGED, Runner, set_aside_damaged
@@ -44,7 +48,11 @@ def run(cfg: DictConfig) -> Returned:
     """Have one run executed, here or by workers."""
     choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
     check_optimized_metric(cfg.optimized_metric)
-    return optimized_values(build(cfg.executor)(cfg, choices), cfg.optimized_metric)
+    summary = build(cfg.executor)(cfg, choices)
+    # A job's sweep has a report of all jobs; of shards the last one writes it.
+    if cfg.report and cfg.sweep_name is None and not summary["missing"]:
+        print(f"report: {report_of(Path(cfg.output_dir))}")
+    return optimized_values(summary, cfg.optimized_metric)
 
 
 class Local:
@@ -70,16 +78,18 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     Raises:
         ValueError, OSError, ImportError: In words for the command line.
     """
+    check_kinds(list(cfg.export))
     shard = Shard(cfg.shard, cfg.num_shards)
     device = pick_device(cfg.device)
     store = ResultsStore(cfg.output_dir, settings_of(cfg))
     _write_environment(store.folder, shard, describe_environment(device))
     terminal, settings = Terminal(title=shard.name), logged_settings(cfg, choices)
+    progress = Listeners(terminal)
     classifier = build_classifier(cfg.classifier, device)
     shared = {
         "classifier": classifier,
         "infiller": build(cfg.infiller).to(device),
-        "progress": terminal,
+        "progress": progress,
         "folder": cfg.output_dir,
         "settings": settings,
         "class_names": classifier.class_names,
@@ -94,7 +104,9 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     name, evaluated = settings["axis/method"], None
     scoring = evaluation_of_run(_with_region(cfg), classifier, device, store, name)
     with build(cfg.logger, **shared) as logger, terminal:
+        progress.listeners.append(logger.progress)
         scored = ScoringObserver(scoring, REGION, observers=(terminal, logger))
+        figures = FigureObserver(store, cfg.plots.dpi, cfg.plots.format)
         summaries = [
             Runner(
                 classifier,
@@ -104,7 +116,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
                 target,
                 cfg.batch_size,
                 cfg.seed,
-                observers=(*([FigureObserver(store)] if cfg.figures else []), scored),
+                observers=(*([figures] if cfg.figures else []), scored),
                 shard=shard,
                 with_scores=scored.with_scores,
                 choice=target_choice(cfg, classifier.class_names),
@@ -114,6 +126,9 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
         summary = whole_summary(summaries)
         logger.summary(summary)
         logger.measures({f"mean/{key}": mean for key, mean in summary["mean"].items()})
+        if cfg.export and not summary["missing"]:
+            exported = write_exports(store, list(cfg.export), None, originals_of(source))
+            print(f"exports: {exported}")
         if cfg.get("metrics") and not summary["missing"]:
             evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
             logger.measures(evaluated.means(name))

@@ -75,7 +75,11 @@ def sweep_name() -> str | None:
     """How the runs of a sweep are grouped: its folder's name; None for a single run."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
-    folder = str(HydraConfig.get().sweep.dir)
+    return group_name(str(HydraConfig.get().sweep.dir))
+
+
+def group_name(folder: str) -> str:
+    """What the W&B runs of a sweep have in common, by its folder."""
     return folder.removeprefix("outputs/sweeps/").removeprefix("outputs/")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from fido.app.evaluate import score_sweep
+from fido.app.folders import group_name
+from fido.app.instantiate import build
+from fido.app.report import report_of
 from fido.app.sweep_end import at_end
 from fido.report.contact_sheet import draw_contact_sheet
 
@@ -54,3 +58,26 @@ class ScoreSweep(Callback):
         folder = sweep_folder(config)
         if config.get("metrics"):
             at_end(lambda: score_sweep(config, folder))
+
+
+class SweepReport(Callback):
+    """Writes `<sweep folder>/report` when the sweep has ended, also with failed jobs."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Arrange for the report."""
+        if config.get("report"):
+            folder = sweep_folder(config)
+            at_end(lambda: self._write(config, folder))
+
+    def _write(self, config: DictConfig, folder: Path) -> None:
+        path = report_of(folder)
+        if path is None:
+            return
+        print(f"report: {path}")
+        group = group_name(str(config.hydra.sweep.dir))
+        leaf = copy.deepcopy(config.logger)
+        if "group" in leaf:
+            leaf.group = group
+        settings = {"sweep_of": group}
+        with build(leaf, folder=str(folder), settings=settings) as logger:
+            logger.report(path.parent)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from fido.explainers.base import Progress
 from fido.runs.observer import Result
 from fido.runs.result_file import Row
 
@@ -34,6 +35,11 @@ class NullLogger:
     def begin(self, done: int, to_do: int) -> None:
         """See `Observer.begin`."""
 
+    def progress(
+        self, ids: Sequence[str], done: int, total: int, values: Mapping[str, Tensor]
+    ) -> None:
+        """Newest values while an optimisation goes on; see `fido.explainers.base.Progress`."""
+
     def result(self, result: Result) -> None:
         """See `Observer.result`."""
 
@@ -49,6 +55,9 @@ class NullLogger:
     def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:
         """The table (a CSV file) and the figures by name of an evaluation."""
 
+    def report(self, folder: Path) -> None:
+        """The folder of a finished report, for its tables."""
+
     def lightning(self) -> Logger | Literal[False]:
         """What Lightning's trainer logs to in place of this; False for nothing."""
         return False
@@ -58,3 +67,21 @@ def steps(history: Mapping[str, Tensor]) -> Iterator[dict[str, float]]:
     """The values of all curves, step by step."""
     for values in zip(*(curve.tolist() for curve in history.values()), strict=True):
         yield dict(zip(history, values, strict=True))
+
+
+class Listeners:
+    """Tells several of an optimisation's progress; may be told of more while it is in use.
+
+    Args:
+        *listeners: Called in this order.
+    """
+
+    def __init__(self, *listeners: Progress) -> None:
+        self.listeners = [*listeners]
+
+    def __call__(
+        self, ids: Sequence[str], done: int, total: int, values: dict[str, Tensor]
+    ) -> None:
+        """See `fido.explainers.base.Progress`."""
+        for listener in self.listeners:
+            listener(ids, done, total, values)

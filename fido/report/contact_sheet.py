@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from fido.records import Explanation
-from fido.report.style import INK, QUIET, as_text, overlay, save_figure
+from fido.report.about import about_run
+from fido.report.map_scale import COLOURS, map_scale
+from fido.report.style import INK, QUIET, draw_boxes, draw_photo, overlay, save_figure, wrapped
 from fido.runs.result_file import Row
 from fido.runs.sweep import sweep_stores
 
-COLUMN_WIDTH, ROW_WIDTH = 26, 22  # letters
+LETTERS = 26  # of a line above, beside or below a picture
+SIDE = 2.2  # inches of a picture
+CAPTION = (
+    "area of its region; p(class) with only the region kept; p(class) with the region infilled"
+)
 
 
-def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One picture of the sheet.
+
+    Attributes:
+        image: (3, h, w), the photo.
+        explanation: The map.
+        caption: Below the picture.
+        region: Whether the method's region means something.
+        boxes: (n, 4) of the ground truth, where known.
+    """
+
+    image: Tensor
+    explanation: Explanation
+    caption: str
+    region: bool = True
+    boxes: Tensor | None = None
+
+
+def draw_contact_sheet(folder: Path, max_images: int = 12, dpi: int = 100) -> Path | None:
     """Draw `contact_sheet.png` of the stores below a sweep's folder.
 
     Args:
         folder: Of the sweep.
         max_images: Rows drawn at the most.
+        dpi: Pixels an inch.
 
     Returns:
         The file; None if the stores hold no explanations.
@@ -32,62 +61,107 @@ def draw_contact_sheet(folder: Path, max_images: int = 12) -> Path | None:
     keys = sorted({key for store in stores.values() for key in store})[:max_images]
     often = Counter(key.image_id for key in keys)
     rows = {key: key.image_id if often[key.image_id] == 1 else str(key) for key in keys}
+    names = dict(rows)
     cells = {}
     for column, store in stores.items():
-        scores = store.scores()
+        scores, about, classes = store.scores(), about_run(store), store.class_names()
         for key in keys:  # only these: a sweep may hold more maps than memory
-            if key in store:
-                explanation = store.load(key)
-                caption = _caption(explanation, scores.get(key, {}))
-                cells[rows[key], column] = (store.sample(key).image, explanation, caption)
+            if key not in store:
+                continue
+            explanation, sample = store.load(key), store.sample(key)
+            row = scores.get(key, {})
+            cells[rows[key], column] = Cell(
+                sample.image, explanation, _caption(explanation, row, about.regions),
+                about.regions, sample.boxes,
+            )  # fmt: skip
+            name = classes[key.target] if key.target < len(classes) else f"class {key.target}"
+            p = f" {float(row['p_original'] or 0):.2f}" if row.get("p_original") else ""
+            names[key] = f"{rows[key]}\n{name}{p}"
     if not cells:
         return None
-    figure = contact_sheet(cells, list(rows.values()), list(stores))
-    return save_figure(figure, folder / "contact_sheet.png")
+    figure = contact_sheet(cells, {rows[key]: names[key] for key in keys}, list(stores))
+    return save_figure(figure, folder / "contact_sheet.png", dpi)
 
 
 def contact_sheet(
-    cells: Mapping[tuple[str, str], tuple[Tensor, Explanation, str]],
-    rows: Sequence[str],
+    cells: Mapping[tuple[str, str], Cell],
+    rows: Mapping[str, str],
     columns: Sequence[str],
+    meaning: str = CAPTION,
 ) -> Figure:
-    """A grid of saliency overlays: a row an image, a column a setting.
+    """A grid of saliency overlays: a row an image, first the photo, then a column a setting.
 
     Args:
-        cells: (row, column) to image (3, h, w), explanation and caption; missing cells stay empty.
-        rows: Names of the rows.
+        cells: (row, column) to what is drawn; missing cells stay empty.
+        rows: Row to what stands beside it.
         columns: Names of the columns.
+        meaning: What the captions say.
     """
-    side = 2.3
-    figure = Figure(
-        figsize=(side * (len(columns) + 0.3), (side + 0.35) * len(rows) + 0.7), layout="constrained"
-    )
+    count = len(columns) + 1
+    titles = [wrapped(name, LETTERS) for name in ("photo", *columns)]
+    above = 0.16 * max(title.count("\n") + 1 for title in titles)
+    size = (SIDE * (count + 0.2), (SIDE + 0.5) * len(rows) + above + 0.9)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(rows), count, squeeze=False)
     for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            axes = figure.add_subplot(len(rows), len(columns), i * len(columns) + j + 1)
+        given = [cells.get((row, column)) for column in columns]
+        first = next((cell for cell in given if cell is not None), None)
+        for j, (axes, cell) in enumerate(zip(panels[i], [first, *given], strict=True)):
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
             if i == 0:
-                axes.set_title(_wrapped(column, COLUMN_WIDTH), fontsize=9, color=INK)
+                axes.set_title(titles[j], fontsize=8.5, color=INK)
             if j == 0:
-                axes.set_ylabel(_wrapped(row, ROW_WIDTH), fontsize=9, color=INK)
-            if (row, column) in cells:
-                image, explanation, caption = cells[row, column]
-                overlay(axes, image, explanation)
-                axes.set_axis_on()
-                axes.set_xlabel(caption, fontsize=8, color=INK)
-            else:
+                lines = [wrapped(line, LETTERS) for line in rows[row].split("\n")]
+                axes.set_ylabel("\n".join(lines), fontsize=8.5, color=INK)
+            if cell is None:
                 axes.text(0.5, 0.5, "not there", ha="center", va="center", color=QUIET)
+            elif j == 0:
+                draw_photo(axes, cell.image)
+            else:
+                overlay(axes, cell.image, cell.explanation, cell.region)
+                axes.set_xlabel(cell.caption, fontsize=7.5, color=INK)
+            if cell is not None and cell.boxes is not None:
+                draw_boxes(axes, cell.boxes, "#00c853", "")
+    _scale_bar(figure, list(panels.flat), list(cells.values()), meaning)
     return figure
 
 
-def _wrapped(name: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(as_text(name), width))
+def _scale_bar(figure: Figure, panels: Sequence[Axes], cells: Sequence[Cell], meaning: str) -> None:
+    """One bar for all maps, with what their captions mean."""
+    scales = {map_scale(cell.explanation) for cell in cells}
+    kinds = {scale.kind for scale in scales}
+    kind = "signed" if kinds == {"signed"} else "positive"
+    shared = len(scales) == 1
+    (low, high) = (next(iter(scales)).low, next(iter(scales)).high) if shared else (0.0, 1.0)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(low, high), COLOURS[kind]),
+        ax=panels,
+        orientation="horizontal",
+        fraction=0.1 / figure.get_figheight(),
+        pad=0.15 / figure.get_figheight(),
+        aspect=60,
+    )
+    if not shared:
+        bar.set_ticks([0, 1], labels=["lowest", "highest"])
+    text = next(iter(scales)).label if shared else "each map on its own scale, probabilities 0 to 1"
+    notes = [text]
+    if any(cell.caption for cell in cells):
+        notes.append(f"below each map: {meaning}")
+    if any(cell.boxes is not None for cell in cells):
+        notes.append("dashed: ground truth")
+    letters = int(16 * figure.get_figwidth())
+    bar.set_label("\n".join(wrapped(note, letters) for note in notes), fontsize=8, color=INK)
+    bar.ax.tick_params(labelsize=8)
 
 
-def _caption(explanation: Explanation, row: Row) -> str:
+def _caption(explanation: Explanation, row: Row, region: bool) -> str:
     """Area of the region, and what the class has left with it alone and without it."""
-    area = f"{float(explanation.region.float().mean()):.0%}"
+    if not region:
+        return "no region"
+    area = f"area {float(explanation.region.float().mean()):.0%}"
     if not row.get("p_kept"):
         return area
-    return f"{area} kept {float(row['p_kept'] or 0):.2f} removed {float(row['p_removed'] or 0):.2f}"
+    return (
+        f"{area}, kept {float(row['p_kept'] or 0):.2f}, without {float(row['p_removed'] or 0):.2f}"
+    )

@@ -1,41 +1,77 @@
-"""The figure of one explanation, drawn from a store."""
+"""The figure of one explanation, drawn from a store, fit for print."""
 
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import SubplotSpec
+from matplotlib.gridspec import GridSpec
 from torch import Tensor
 
+from fido.masks.regions import tight_box
 from fido.records import Explanation, Key, RegionEdit, Sample
-from fido.report.style import ACCENT, INK, QUIET, as_text, overlay, save_figure
+from fido.report.about import RunAbout, about_run
+from fido.report.map_scale import map_scale
+from fido.report.remarks import remarks
+from fido.report.style import (
+    ACCENT,
+    INK,
+    QUIET,
+    check_plots,
+    draw_boxes,
+    draw_contour,
+    draw_map,
+    draw_photo,
+    save_figure,
+    wrapped,
+)
 from fido.runs.observer import Result
 from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
 
+SIDE = 2.6  # inches of a picture
+LETTERS = 30  # of a class name in a line below a picture
+BOXES = {"ground truth": "#00c853", "of the region": "#ffab00"}
+"""Colour of each kind of box."""
 
-def draw_figures(store: ResultsStore, keys: Iterable[Key] | None = None) -> list[Path]:
+
+def draw_figures(
+    store: ResultsStore,
+    keys: Iterable[Key] | None = None,
+    dpi: int = 100,
+    form: str = "png",
+) -> list[Path]:
     """Draw figures of a store's results, from the store alone.
 
     Args:
         store: Where the results are.
         keys: Which results; None draws all.
+        dpi: Pixels an inch.
+        form: "png", "svg" or "pdf".
 
     Returns:
-        The PNG files.
+        The files.
+
+    Raises:
+        ValueError: If `dpi` or `form` is none.
     """
-    names = store.class_names()
+    check_plots(dpi, form)
+    names, about = store.class_names(), about_run(store)
     paths = []
     for key in store if keys is None else keys:
-        figure = explanation_figure(store.sample(key), store.load(key), store.edit(key), names)
-        paths.append(save_figure(figure, store.figure_path(key)))
+        sample, explanation, edit = store.sample(key), store.load(key), store.edit(key)
+        figure = explanation_figure(sample, explanation, edit, names, about)
+        paths.append(save_figure(figure, figure_path(store, key, form), dpi))
     return paths
+
+
+def figure_path(store: ResultsStore, key: Key, form: str = "png") -> Path:
+    """Where the figure of a result belongs."""
+    return store.figure_path(key).with_suffix(f".{form}")
 
 
 class FigureObserver:
@@ -43,20 +79,27 @@ class FigureObserver:
 
     Args:
         store: The runner's.
+        dpi: Pixels an inch.
+        form: "png", "svg" or "pdf".
+
+    Raises:
+        ValueError: If `dpi` or `form` is none.
     """
 
-    def __init__(self, store: ResultsStore) -> None:
+    def __init__(self, store: ResultsStore, dpi: int = 100, form: str = "png") -> None:
+        check_plots(dpi, form)
         self.store = store
+        self.dpi = dpi
+        self.form = form
 
     def begin(self, done: int, to_do: int) -> None:
         """Draw what an interrupted run has stored and not drawn."""
-        draw_figures(
-            self.store, (key for key in self.store if not self.store.figure_path(key).is_file())
-        )
+        left = (k for k in self.store if not figure_path(self.store, k, self.form).is_file())
+        draw_figures(self.store, left, self.dpi, self.form)
 
     def result(self, result: Result) -> None:
         """See `Observer.result`."""
-        draw_figures(self.store, [result.explanation.key])
+        draw_figures(self.store, [result.explanation.key], self.dpi, self.form)
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""
@@ -67,97 +110,158 @@ def explanation_figure(
     explanation: Explanation,
     edit: RegionEdit | None,
     class_names: Sequence[str],
+    about: RunAbout | None = None,
 ) -> Figure:
-    """Photo, saliency, the region alone and its complement, class probabilities, curves.
+    """Photo, map, the region on the photo, the region alone, its complement, curves.
+
+    Maps of probabilities have a scale from 0 to 1; see `map_scale` for others. Methods without a
+    region have photo and map alone. There is a panel of curves only where there are any.
 
     Args:
         sample: What was explained.
         explanation: The result.
         edit: The image edited by the explanation's region; None leaves these panels out.
         class_names: Name of every class; without any, classes are called by their number.
+        about: Of the run, for the line below the pictures.
     """
-    names = class_names or _Numbers()
+    names, about = class_names or _Numbers(), about or RunAbout()
     name = names[explanation.target]
-    figure = Figure(figsize=(17, 5.1), layout="constrained")
-    grid = figure.add_gridspec(2, 5, height_ratios=(3.4, 0.9), width_ratios=(1, 1, 1, 1, 1.2))
-    pictures = [(0, "photo", sample.image)]
-    if edit is not None:
-        pictures += [
-            (2, "only the region kept", edit.kept),
-            (3, "the region removed", edit.removed),
-        ]
-    for row, (column, title, image) in enumerate(pictures):
+    regions = about.regions
+    edited = [] if edit is None or not regions else [
+        ("only the region kept", edit.kept, 1),
+        ("the region infilled", edit.removed, 2),
+    ]  # fmt: skip
+    curves = _has_curves(explanation)
+    columns = 2 + regions + len(edited) + curves
+    height, width = sample.image.shape[-2:]
+    tall = min(2.0, max(0.5, height / width)) * SIDE
+    below = _lines_below(edit, explanation.target, names)
+    size = (SIDE * columns + 0.9 * curves, tall + 0.155 * below + 1.25)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.add_gridspec(
+        2,
+        columns,
+        height_ratios=(tall, 0.155 * below),
+        width_ratios=[1] * (columns - curves) + [1.35] * curves,
+    )
+    axes = figure.add_subplot(grid[0, 0])
+    draw_photo(axes, sample.image)
+    axes.set_title("photo", fontsize=10, color=INK)
+    _map_panel(figure, grid, explanation)
+    if regions:
+        _region_panel(figure, grid, sample, explanation)
+    for column, (title, image, _) in enumerate(edited, start=3):
         axes = figure.add_subplot(grid[0, column])
-        _picture(axes, image)
-        if edit is None:
-            axes.set_title(title, color=INK)
-            continue
-        probabilities = edit.probabilities[row]
-        probability = float(probabilities[explanation.target])
-        axes.set_title(f"{title}\n{_short(name)} {probability:.3f}", color=INK)
-        below = figure.add_subplot(grid[1, column])
-        _class_bars(below, probabilities, explanation.target, names)
-    axes = figure.add_subplot(grid[0, 1])
-    drawn = overlay(axes, sample.image, explanation)
-    share = float(explanation.region.float().mean())
-    axes.set_title(f"saliency\nregion {share:.1%} of the image", color=INK)
-    below = figure.add_subplot(grid[1, 1])
-    below.axis("off")
-    figure.colorbar(drawn, cax=below.inset_axes((0.05, 0.62, 0.9, 0.2)), orientation="horizontal")
-    low, high = float(explanation.saliency.min()), float(explanation.saliency.max())
-    below.text(0.5, 0.0, f"raw range {low:.3g} to {high:.3g}", ha="center", color=INK, fontsize=9)
-    if explanation.history:
-        _curves(figure, grid[:, 4], explanation)
-    figure.suptitle(as_text(f"{sample.id}: {name}"), color=INK, fontweight="bold")
+        draw_photo(axes, image)
+        axes.set_title(title, fontsize=10, color=INK)
+    if edit is not None:
+        for column, row in [(0, 0), *((3 + i, part[2]) for i, part in enumerate(edited))]:
+            bars = figure.add_subplot(grid[1, column])
+            _class_bars(bars, edit.probabilities[row], explanation.target, names, below)
+    if curves:
+        _curves(figure.add_subplot(grid[:, columns - 1]), explanation)
+    letters = int(12 * size[0])
+    figure.suptitle(wrapped(f"{sample.id}: {name}", letters), color=INK, fontweight="bold")
+    notes = "; ".join(remarks(explanation, edit, about))
+    last = ", ".join(filter(None, [about.footer, f"{width} x {height} pixels"]))
+    footer = "\n".join(wrapped(line, int(15 * size[0])) for line in (notes, last) if line)
+    figure.supxlabel(footer, fontsize=8, color=INK)
     return figure
 
 
-def _picture(axes: Axes, image: Tensor) -> None:
-    axes.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy())
-    axes.set(xticks=[], yticks=[])
+def _map_panel(figure: Figure, grid: GridSpec, explanation: Explanation) -> None:
+    scale = map_scale(explanation)
+    axes = figure.add_subplot(grid[0, 1])
+    drawn = draw_map(axes, explanation, scale)
+    axes.set_title("map", fontsize=10, color=INK)
+    below = figure.add_subplot(grid[1, 1])
+    below.axis("off")
+    place = below.inset_axes((0.04, 0.72, 0.92, 0.16))
+    bar = figure.colorbar(drawn, cax=place, orientation="horizontal")
+    bar.ax.tick_params(labelsize=8, colors=INK)
+    low, high = float(explanation.saliency.min()), float(explanation.saliency.max())
+    text = "\n".join([wrapped(scale.label, 40), f"values {low:.3g} to {high:.3g}"])
+    below.text(0.5, 0.36, text, ha="center", va="top", color=INK, fontsize=7.5)
+
+
+def _region_panel(figure: Figure, grid: GridSpec, sample: Sample, explanation: Explanation) -> None:
+    axes = figure.add_subplot(grid[0, 2])
+    draw_photo(axes, sample.image)
+    draw_contour(axes, explanation)
+    area = float(explanation.region.float().mean())
+    title = f"region: {area:.1%} of the photo"
+    axes.set_title(title, fontsize=10, color=INK)
+    below = figure.add_subplot(grid[1, 2])
+    below.axis("off")
+    text = f"where the map exceeds {explanation.threshold:.3g}"
+    below.text(0.5, 0.98, text, ha="center", va="top", color=INK, fontsize=7.5)
+    if sample.boxes is None or not len(sample.boxes):
+        return
+    draw_boxes(axes, sample.boxes, BOXES["ground truth"], "box: ground truth")
+    if explanation.region.any():
+        own = tight_box(explanation.region[0]).reshape(1, 4).float()
+        draw_boxes(axes, own, BOXES["of the region"], "box: of the region")
+    handles, labels = axes.get_legend_handles_labels()
+    below.legend(handles, labels, loc="lower center", fontsize=7.5, frameon=False)
+
+
+def _lines_below(edit: RegionEdit | None, target: int, names: Sequence[str]) -> int:
+    """Lines of text that the highest block of bars takes, a bar as one line."""
+    if edit is None:
+        return 6
+    blocks = [
+        sum(1 + len(wrapped(names[i], LETTERS).split("\n")) for i in _shown(row, target))
+        for row in edit.probabilities
+    ]
+    return max(6, *blocks)
+
+
+def _shown(probabilities: Tensor, target: int, count: int = 3) -> list[int]:
+    """The strongest classes, the target always among them."""
+    chosen: list[int] = probabilities.topk(min(count, len(probabilities))).indices.tolist()
+    return chosen if target in chosen else [*chosen[: count - 1], target]
 
 
 def _class_bars(
-    axes: Axes, probabilities: Tensor, target: int, class_names: Sequence[str], count: int = 3
+    axes: Axes, probabilities: Tensor, target: int, names: Sequence[str], lines: int
 ) -> None:
-    """The strongest classes of one image as horizontal bars, the target in red."""
-    top = probabilities.topk(min(count, len(probabilities)))
-    indices = top.indices.tolist()
-    axes.barh(
-        range(len(indices)),
-        top.values.tolist(),
-        color=[ACCENT if index == target else QUIET for index in indices],
-        height=0.8,
-    )
-    for position, index in enumerate(indices):
-        label = f"{_short(class_names[index])} {float(probabilities[index]):.2f}"
-        axes.text(0.02, position, label, va="center", fontsize=8.5, color=INK)
-    axes.set(xlim=(0, 1), yticks=[], xticks=[])
-    axes.invert_yaxis()
-    axes.spines[:].set_visible(False)
+    """The strongest classes of one image: the name, below it a bar and its number."""
+    at = 0
+    for index in _shown(probabilities, target):
+        text, p = wrapped(names[index], LETTERS), float(probabilities[index])
+        bold = "bold" if index == target else "normal"
+        axes.text(0, at, text, va="top", fontsize=8, color=INK, fontweight=bold, linespacing=1.05)
+        at += len(text.split("\n"))
+        shown = p if 0 <= p <= 1 else 0.0
+        axes.barh(at + 0.45, shown, height=0.6, color=ACCENT if index == target else QUIET)
+        axes.text(shown + 0.02, at + 0.45, f"{p:.3f}", va="center", fontsize=8, color=INK)
+        at += 1
+    axes.set(xlim=(0, 1.2), ylim=(lines, 0))
+    axes.axis("off")
 
 
-def _curves(figure: Figure, place: SubplotSpec, explanation: Explanation) -> None:
-    """Curves of the optimisation: loss and score, or of a counterfactual image's probabilities."""
-    axes = figure.add_subplot(place)
-    shown = {"loss": INK, "score": ACCENT, "p_source": INK, "p_target": ACCENT}
-    for name, colour in shown.items():
+def _has_curves(explanation: Explanation) -> bool:
+    return any(len(curve) > 1 for curve in explanation.history.values())
+
+
+def _curves(axes: Axes, explanation: Explanation) -> None:
+    """Curves of the optimisation: loss, score and area."""
+    for name, colour, style in (("loss", INK, "-"), ("score", ACCENT, "--")):
         if name in explanation.history:
-            axes.plot(explanation.history[name].numpy(), color=colour, lw=1.2, label=name)
-    axes.set_xlabel("step")
-    axes.set_ylabel("class probability" if "p_target" in explanation.history else "nats")
-    axes.set_title("optimisation", color=INK)
+            curve = explanation.history[name].numpy()
+            axes.plot(curve, color=colour, ls=style, lw=1.2, label=name)
+    axes.set_xlabel("step", fontsize=8, color=INK)
+    axes.set_ylabel("nats", fontsize=8, color=INK)
+    axes.tick_params(labelsize=8)
+    axes.set_title("optimisation", fontsize=10, color=INK)
     if "area" in explanation.history:
         twin = axes.twinx()
-        twin.plot(explanation.history["area"].numpy(), color="#2166ac", lw=1.2)
+        twin.plot(explanation.history["area"].numpy(), color="#2166ac", lw=1.2, ls=":")
         twin.set_ylim(0, 1)
-        twin.set_ylabel("expected area (share of the image)", color="#2166ac")
+        twin.tick_params(labelsize=8)
+        twin.set_ylabel("expected area, dotted (share of the photo)", color="#2166ac", fontsize=8)
     if axes.lines:
         axes.legend(frameon=False, fontsize=8)
-
-
-def _short(name: str, width: int = 24) -> str:
-    return as_text(textwrap.shorten(name, width, placeholder="…"))
 
 
 class _Numbers(Sequence[str]):

@@ -93,7 +93,7 @@ def offline(*_, **__):
     raise URLError("no network")
 
 
-COMMANDS = ("explain", "evaluate", "train", "report", "dashboard")
+COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
 # Parts of metrics; sweeps of `wandb agent`; parts of explainers.
 INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide")
 

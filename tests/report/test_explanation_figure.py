@@ -1,6 +1,7 @@
 """Figures are made of the store alone."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from PIL import Image
 from planted import box_region, planted_sample
 
 from fido.records import Explanation, Key, RegionEdit
-from fido.report.explanation_figure import FigureObserver, draw_figures
+from fido.report.about import RunAbout
+from fido.report.explanation_figure import FigureObserver, draw_figures, explanation_figure
+from fido.report.map_scale import map_scale
+from fido.report.remarks import remarks, undecided_share
+from fido.report.style import wrapped
 from fido.runs.store import ResultsStore
 
 
@@ -32,7 +37,7 @@ def test_every_result_has_its_own_figure_with_the_photo_and_both_edits(store):
     assert len(set(paths)) == 2
     pixels = np.asarray(Image.open(paths[0]).convert("RGB")).astype(int)
     assert pixels.shape[1] > 1000
-    # The kept image is the photo, the removed one is black: both stand in the picture's upper part.
+    # The kept image is the photo, the removed one is black.
     assert (pixels == 0).all(2).mean() > 0.02
     assert (pixels == 230).all(2).mean() > 0.005
 
@@ -42,7 +47,7 @@ def test_results_without_edits_and_names_are_drawn_too(tmp_path):
     row = {"id": "a", "status": "explained", "label": None, "target": 7, "seed": 0}
     store.save(planted_sample(image_id="a"), Explanation("a", 7, torch.rand(1, 40, 48)), row)
     (path,) = draw_figures(store)
-    assert Image.open(path).size[0] > 1000
+    assert Image.open(path).size[0] > 600
 
 
 def test_an_observer_draws_what_an_interrupted_run_has_not(store):
@@ -55,3 +60,131 @@ def test_an_observer_draws_what_an_interrupted_run_has_not(store):
     first.unlink()
     draw_figures(store, [Key("a $1$ cup/<b>", 0)])
     assert first.read_bytes() == before
+
+
+def texts(figure):
+    figure.canvas.draw()
+    found = [text.get_text() for axes in figure.axes for text in axes.texts]
+    found += [axes.get_title() for axes in figure.axes]
+    return "\n".join([*found, figure.get_suptitle(), figure.get_supxlabel()])
+
+
+def test_names_are_drawn_whole_and_beside_each_bar_stands_its_probability():
+    long = "lesser spotted-grebe_of_the_northern,lakes " * 4 + "END"
+    sample = planted_sample()
+    edit = RegionEdit(sample.image, sample.image, torch.tensor([[0.25, 0.75]] * 3))
+    figure = explanation_figure(
+        sample, Explanation("planted", 1, box_region().float()), edit, ["dark", long]
+    )
+    drawn = texts(figure)
+    letters = re.sub(r"\s", "", drawn)
+    assert letters.count(re.sub(r"\s", "", long)) == 4  # three blocks of bars and the title
+    assert "…" not in drawn
+    assert "..." not in drawn
+    assert drawn.count("0.750") == drawn.count("0.250") == 3
+    assert "region: 10.0% of the photo" in drawn
+
+
+def test_there_is_a_panel_of_curves_only_where_there_are_curves():
+    sample, region = planted_sample(), box_region().float()
+    without = explanation_figure(sample, Explanation("a", 1, region), None, [])
+    history = {"loss": torch.rand(5), "area": torch.rand(5)}
+    with_curves = explanation_figure(sample, Explanation("a", 1, region, history=history), None, [])
+    titles = [[axes.get_title() for axes in f.axes] for f in (without, with_curves)]
+    assert "optimisation" not in titles[0]
+    assert "optimisation" in titles[1]
+
+
+def test_methods_without_a_region_show_none():
+    sample = planted_sample()
+    edit = RegionEdit(sample.image, sample.image, torch.rand(3, 2))
+    about = RunAbout(method="smoothgrad", regions=False, resize="squash")
+    map_ = torch.randn(1, 40, 48)
+    figure = explanation_figure(sample, Explanation("a", 1, map_), edit, [], about)
+    assert "region" not in texts(figure)
+    assert "method smoothgrad" in texts(figure)
+    assert "resized by squash" in texts(figure)
+    assert len([axes for axes in figure.axes if axes.get_images()]) == 2
+
+
+def test_the_scale_of_probabilities_is_fixed_and_that_of_others_a_percentile():
+    low = Explanation("a", 1, torch.full((1, 4, 5), 0.4))
+    assert (map_scale(low).kind, map_scale(low).low, map_scale(low).high) == ("probability", 0, 1)
+    values = torch.linspace(-1, 3, 10001).view(1, 73, 137)
+    signed = map_scale(Explanation("a", 1, values, 1.5))
+    assert signed.kind == "signed"
+    # |values| are uniform on [0, 1] twice as densely as on [1, 3]: 99 % lie below 3 - 0.04.
+    assert signed.high == -signed.low == pytest.approx(2.96, abs=1e-3)
+    positive = map_scale(Explanation("a", 1, values + 1, 1.0))
+    assert positive.kind == "positive"
+    assert (positive.low, positive.high) == pytest.approx((0.04, 3.96), abs=1e-3)
+    spike = torch.zeros(1, 40, 50)
+    spike[0, 3, 3] = 7
+    assert map_scale(Explanation("a", 1, spike, 3.5)).high == 7
+    constant = map_scale(Explanation("a", 1, torch.full((1, 4, 4), 9.0), 9.0))
+    assert constant.high > constant.low
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "expected"),
+    [
+        ("a b", 10, "a b"),
+        ("infiller=ca objective.sparsity=1e-3", 20, "infiller=ca\nobjective.sparsity=\n1e-3"),
+        ("x" * 7, 3, "xxx\nxxx\nx"),
+        ("a_b-c", 2, "a_\nb-\nc"),
+        ("", 5, ""),
+    ],
+)
+def test_names_are_wrapped_at_separators_and_nothing_is_lost(name, width, expected):
+    lines = wrapped(name, width)
+    assert re.sub(r"\s", "", lines) == re.sub(r"\s", "", name)
+    assert lines == expected
+
+
+def test_sentences_say_what_is_conspicuous():
+    sample, history = planted_sample(), {"loss": torch.zeros(5)}
+    same = RegionEdit(sample.image, sample.image, torch.full((3, 2), 0.5))
+
+    def said(saliency, edit=None, about=None, **more):
+        return "; ".join(remarks(Explanation("a", 1, saliency, **more), edit, about))
+
+    half = torch.full((1, 40, 48), 0.5)
+    assert "not converged: 5 steps are too few" in said(half, keep_prob=half, history=history)
+    decided = box_region().float()
+    calm = said(decided, keep_prob=decided, history=history)
+    assert calm == "0% of the cells undecided (keep probability 0.3 to 0.7)"
+    assert "the region is empty" in said(0 * half)
+    assert "the region is the whole photo" in said(half + 0.5)
+    assert "the same with and without" in said(decided, same)
+    kept = RegionEdit(sample.image, sample.image, torch.tensor([[0, 0.9], [0, 0.2], [0, 0.9]]))
+    assert "removing the region does not change p(class)" in said(decided, kept)
+    gone = RegionEdit(sample.image, sample.image, torch.tensor([[0, 0.9], [0, 0.9], [0, 0.1]]))
+    assert said(decided, gone) == ""
+    assert said(0 * half, about=RunAbout(regions=False)) == ""
+
+
+def test_cells_are_counted_not_the_slopes_between_them():
+    cells = torch.tensor([[0.0, 1.0], [1.0, 0.5]])[None, None]
+    keep = torch.nn.functional.interpolate(cells, size=(64, 64), mode="bilinear")[0]
+    one = Explanation("a", 1, keep, keep_prob=keep, history={"loss": torch.zeros(2)})
+    assert undecided_share(one, 2) == 0.25
+    assert undecided_share(one) > 0.25
+    assert undecided_share(Explanation("a", 1, keep)) is None
+
+
+@pytest.mark.parametrize(("form", "head"), [("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_figures_for_print_are_the_same_bytes_every_time(store, form, head):
+    first = draw_figures(store, dpi=60, form=form)
+    before = [path.read_bytes() for path in first]
+    assert all(path.suffix == f".{form}" for path in first)
+    assert all(content.startswith(head) for content in before)
+    assert [path.read_bytes() for path in draw_figures(store, dpi=60, form=form)] == before
+
+
+def test_dpi_counts_and_what_no_figure_is_saved_as_is_refused(store):
+    sizes = [Image.open(draw_figures(store, dpi=dpi)[0]).size for dpi in (50, 100)]
+    assert sizes[1][0] == pytest.approx(2 * sizes[0][0], abs=2)
+    with pytest.raises(ValueError, match=r"plots.format must be png, svg, pdf, got 'jpg'"):
+        draw_figures(store, form="jpg")
+    with pytest.raises(ValueError, match=r"plots.dpi must be above 0"):
+        FigureObserver(store, dpi=0)

@@ -1,0 +1,1 @@
+"""The report: a folder of plain files that a browser shows without server or network."""
