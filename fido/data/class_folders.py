@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from timm.data.imagenet_info import ImageNetInfo
 
 from fido.data.base import Entry, PhotoSource, unique_ids
-from fido.data.folder import FolderPhotos
+from fido.data.formats import without_missing_extras
+from fido.data.listing import photo_files
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,6 @@ class ClassFolders(PhotoSource):
         super().__init__(**photos)
         self.root = Path(root).expanduser()
         self.class_names = list(class_names)
-        self._photos = FolderPhotos(root=str(self.root), **photos)
 
     def entries(self) -> list[Entry]:
         """See `PhotoSource.entries`; sorted by path.
@@ -45,8 +44,10 @@ class ClassFolders(PhotoSource):
         """
         if not self.root.is_dir():
             raise FileNotFoundError(f"data.root={self.root}: no such folder")
-        photos = self._photos.entries()
-        places = [entry.path.relative_to(self.root) for entry in photos]
+        files = without_missing_extras(photo_files(self.root))
+        if not files:
+            raise FileNotFoundError(f"data.root={self.root}: no image files there")
+        places = [file.relative_to(self.root) for file in files]
         loose = [str(place) for place in places if len(place.parts) < 2]
         if loose:
             raise ValueError(
@@ -56,8 +57,8 @@ class ClassFolders(PhotoSource):
         labels = class_indices(sorted({place.parts[0] for place in places}), self.class_names)
         ids = unique_ids(places)
         return [
-            replace(entry, id=image_id, label=labels[place.parts[0]])
-            for entry, place, image_id in zip(photos, places, ids, strict=True)
+            Entry(image_id, file, labels[place.parts[0]])
+            for file, place, image_id in zip(files, places, ids, strict=True)
         ]
 
 

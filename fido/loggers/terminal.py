@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fido.runs.observer import Result
 from fido.runs.result_file import Row, file_stem
+from fido.runtime.names import printable
 
 
 class Terminal:
@@ -36,13 +37,15 @@ class Terminal:
         self.shown = shown
         self.title = title
         # A log file has no width; rich's default of 80 columns would cut the table.
-        self.console = Console(width=None if self.interactive else 120, soft_wrap=False)
+        self.console = Console(
+            width=None if self.interactive else 120, soft_wrap=False, markup=False, emoji=False
+        )
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[values]}"),
+            TextColumn("{task.fields[values]}", markup=False),
             console=self.console,
             transient=True,
         )
@@ -87,8 +90,8 @@ class Terminal:
         if self._results <= self.shown:
             self._lines.append(
                 (
-                    str(row["id"]),
-                    str(row["target_name"]),
+                    printable(str(row["id"])),
+                    printable(str(row["target_name"])),
                     *(_number(row, name) for name in ("p_original", "p_kept", "p_removed")),
                     f"{float(result.explanation.region.float().mean()):.1%}",
                     f"{result.seconds:.0f}",
@@ -99,7 +102,8 @@ class Terminal:
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""
-        self.console.print(f"{row['id']}: {row['status']}: {row['reason']}", style="yellow")
+        words = printable(f"{row['id']}: {row['status']}: {row['reason']}")
+        self.console.print(words, style="yellow")
 
     def say(self, words: str) -> None:
         """Print a line."""
@@ -131,7 +135,8 @@ def _number(row: Row, name: str) -> str:
 
 
 def _names(ids: Sequence[str]) -> str:
-    return ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
+    first = printable(ids[0])
+    return first if len(ids) == 1 else f"{first} and {len(ids) - 1} more"
 
 
 def _values(values: dict[str, Tensor]) -> str:

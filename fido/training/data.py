@@ -118,7 +118,13 @@ def cached_files(
     kept = read_json(notes)["names"]
     if on_error == "stop" and len(kept) < len(names):  # an earlier call has skipped some
         decode(files[next(i for i, name in enumerate(names) if name not in set(kept))], size, range)
-    return np.load(target, mmap_mode="r")[: len(kept)], kept
+    try:
+        images: np.ndarray = np.load(target, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{target} is damaged: remove it, and it is made again ({error})"
+        ) from error
+    return images[: len(kept)], kept
 
 
 def _decode_all(
