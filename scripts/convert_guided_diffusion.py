@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fido.weights.guided_diffusion import convert
+from fido.diffusion.guided_checkpoint import convert
 
 USE = {
     "256x256_diffusion_uncond": "denoiser@explainer.denoiser=guided_diffusion "

@@ -11,10 +11,10 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from fido.diffusion.denoisers.guided_diffusion import GuidedDiffusionDenoiser
+from fido.diffusion.guided_checkpoint import KINDS, convert
 from fido.diffusion.schedule import learned_variance, posterior, x0_from_noise
 from fido.diffusion.trajectory import Steps
 from fido.networks.guided_unet import GuidedClassifier, GuidedUNet
-from fido.weights.guided_diffusion import KINDS, convert
 
 TESTS = Path(__file__).parents[1]
 SMALL = TESTS / "fixtures" / "guided_diffusion_fixture.npz"
