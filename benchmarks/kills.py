@@ -67,8 +67,8 @@ TRAIN = (
     "threads=1",
     "logger=none",
 )
-SKIPPED = ("env", "env.json", "summary.json", ".hydra", "cache")
-"""What says when and where something ran, or is made of files that are compared."""
+SKIPPED = ("env", "env.json", "summary.json", ".hydra", "cache", "report", "index.html")
+"""What says when and where something ran, or is made of files that are compared, as pages are."""
 
 
 def main() -> None:
