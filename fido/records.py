@@ -28,6 +28,28 @@ class Key(NamedTuple):
         return f"{self.image_id} (class {self.target}, seed {self.seed})"
 
 
+@dataclass(frozen=True)
+class PhotoRecord:
+    """Which photo a sample was cut from: what it is, not only what it is called.
+
+    Attributes:
+        path: Of the file, absolute; the image's id where there is no file.
+        sha256: Of the file's bytes, or of the pixels where there is no file; hexadecimal.
+        width: In pixels, upright.
+        height: In pixels, upright.
+        crop: Left, top, right, bottom of the part that is shown to the classifier, in pixels.
+    """
+
+    path: str
+    sha256: str
+    width: int
+    height: int
+    crop: tuple[float, float, float, float]
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.width} x {self.height} pixels, sha256 {self.sha256[:12]})"
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One image with what is known about it.
@@ -38,6 +60,7 @@ class Sample:
         label: Class index of the ground truth, where the source has one.
         boxes: (n, 4) boxes xmin, ymin, xmax, ymax in pixels of `image`, where the source has any.
         target: Class index to explain; set by `fido.runs.target.resolve_target` before explaining.
+        photo: The photo that it was cut from, where it comes from a source.
     """
 
     id: str
@@ -45,6 +68,7 @@ class Sample:
     label: int | None = None
     boxes: Tensor | None = None
     target: int | None = None
+    photo: PhotoRecord | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ Nothing here imports PyTorch before a command runs, so that help and lists come 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -20,7 +21,7 @@ from omegaconf import DictConfig
 
 import fido
 from fido.app.catalogue import KINDS, print_catalogue
-from fido.app.folders import conf_folder, use_groups_of
+from fido.app.folders import conf_folder, remove_unused, use_groups_of
 from fido.app.help import command_help, first_comment
 from fido.app.messages import check_names, explained
 from fido.app.quoting import quoted
@@ -80,6 +81,7 @@ def run(command: str, words: Sequence[str], called: str) -> None:
     if "--version" in words:
         print(f"fido {fido.__version__}")
         return
+    use_utf8()
     with plain_errors():
         check_names(words)
         # Now, not before, because this is what takes seconds.
@@ -93,6 +95,19 @@ def run(command: str, words: Sequence[str], called: str) -> None:
         sys.argv = [called, *quoted(words)]
         with sweep_results():
             started(task)()
+
+
+def use_utf8() -> None:
+    """Have names of files be UTF-8 whatever the locale says, and no name end a run when printed.
+
+    Python takes the encoding of names from the locale once, at its start: so this starts it again
+    where that is another one.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not where a test or a notebook has put its own
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def overview() -> str:
@@ -133,6 +148,7 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on()) from None
         except Exception as error:
+            remove_unused(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.RUN:
                 raise RunError(error) from None
             raise

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.app.instantiate import build, build_classifier, pick_device
 from fido.app.metrics import MetricBuilder
+from fido.app.provenance import record_configuration
 from fido.classifiers.base import Classifier
 from fido.evaluation.bootstrap import Bootstrap
 from fido.evaluation.evaluation import Evaluation
@@ -42,7 +43,6 @@ def run(cfg: DictConfig) -> None:
         raise ValueError("give store=DIR[,DIR...] or data=NAME ..., one of the two")
     device = pick_device(cfg.device)
     folder, progress = Path(cfg.output_dir), ScoreProgress()
-    write_json(folder / "env.json", describe_environment(device))
     if cfg.store is None:
         classifier = build_classifier(cfg.classifier, device)
         evaluation = evaluation_of_photos(cfg, classifier, device, folder, progress)
@@ -50,6 +50,8 @@ def run(cfg: DictConfig) -> None:
         stores, sweeps = named_stores(given_stores(cfg.store))
         evaluation = evaluation_of_stores(cfg, None, device, stores, sweeps, folder, progress)
     check_baseline(cfg, evaluation)
+    record_configuration(folder)
+    write_json(folder / "env.json", describe_environment(device))
     settings = OmegaConf.to_container(cfg, resolve=True)
     with build(cfg.logger, folder=cfg.output_dir, settings=settings) as logger:
         evaluated = finish(cfg, evaluation, folder)

@@ -11,8 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
-from fido.app.instantiate import build, build_classifier, logged_settings, pick_device, settings_of
+from fido.app.instantiate import build, build_classifier, logged_settings, pick_device
 from fido.app.originals import originals_of
+from fido.app.provenance import file_settings, record_configuration, run_settings, started
 from fido.app.report import report_of
 from fido.evaluation.scoring_observer import ScoringObserver
 from fido.explainers.counterfactual import CounterfactualExplainer
@@ -22,10 +23,11 @@ from fido.report.explanation_figure import FigureObserver
 from fido.report.exports import check_kinds, write_exports
 from fido.report.terminal import print_scores
 from fido.runs.counterfactual_row import COUNTERFACTUAL
+from fido.runs.run_settings import check
 from fido.runs.runner import AVERAGED, Runner, set_aside_damaged
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
-from fido.runs.target import TargetChoice, class_index
+from fido.runs.target import TargetChoice, check_target, class_index
 from fido.runs.target_pairs import read_pairs
 from fido.runtime.environment import describe_environment
 from fido.runtime.files import write_json
@@ -73,7 +75,9 @@ class Local:
         return execute(cfg, choices)
 
 
-def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
+def execute(
+    cfg: DictConfig, choices: Choices, made_by: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Build everything, explain this process's share of the images, write what belongs to all.
 
     Tables of metrics are made of all images, so of several shards the last one writes them.
@@ -81,6 +85,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     Args:
         cfg: The configuration of `explain.py`; needs no running Hydra if it has no interpolations.
         choices: For names of methods.
+        made_by: How the run was started; None asks Hydra. See `started`.
 
     Returns:
         The summary; see `Runner.run`.
@@ -91,12 +96,8 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     check_kinds(list(cfg.export))
     shard = Shard(cfg.shard, cfg.num_shards)
     device = pick_device(cfg.device)
-    store = ResultsStore(cfg.output_dir, settings_of(cfg))
-    _write_environment(store.folder, shard, describe_environment(device))
-    terminal, settings = (
-        Terminal(title=shard.name, folder=cfg.output_dir),
-        logged_settings(cfg, choices),
-    )
+    check(Path(cfg.output_dir), file_settings(cfg), partly=True)  # before networks are built
+    terminal, settings = Terminal(title=shard.name, folder=cfg.output_dir), logged_settings(cfg, choices)
     progress = Listeners(terminal)
     classifier = build_classifier(cfg.classifier, device)
     shared = {
@@ -112,6 +113,15 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
     source = build(cfg.data, **shared)
     explainer = build(cfg.explainer, **shared)
     check_counterfactual(cfg, isinstance(explainer, CounterfactualExplainer))
+    check_target(cfg.target, classifier.class_names)
+    choice = target_choice(cfg, classifier.class_names)
+    photos = [(entry.id, entry.path) for entry in source.selected()]
+    # All that can be refused is refused before anything is written into the folder.
+    settings_there = run_settings(cfg, classifier, shared["infiller"])
+    store = ResultsStore(cfg.output_dir, settings_there, made_by or started(choices))
+    store.check_photos(photos)
+    record_configuration(store.folder, shard)
+    _write_environment(store.folder, shard, describe_environment(device))
     set_aside_damaged(store, [terminal])  # before anything lists the store
     name, evaluated = settings["axis/method"], None
     scoring = evaluation_of_run(_with_region(cfg), classifier, device, store, name)
@@ -130,7 +140,7 @@ def execute(cfg: DictConfig, choices: Choices) -> dict[str, Any]:
             observers=(*([figures] if cfg.figures else []), scored),
             shard=shard,
             with_scores=scored.with_scores,
-            choice=target_choice(cfg, classifier.class_names),
+            choice=choice,
         )
         summary = runner.run(source)
         logger.summary(summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from fido.runs.shards import EXECUTION_KEYS, shard_name
+from fido.runs.shards import EXECUTION_KEYS
 
+STARTED = time.time() - 1  # clocks of file systems are coarse
 LONGEST_NAME = 120  # characters of a folder's name
 
 
@@ -90,11 +92,27 @@ def new_folder(path: str) -> str:
     while True:
         try:
             Path(made).mkdir()
+        except FileNotFoundError:  # removed by another run that was refused
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             tries += 1
             made = f"{path}-{tries}"
         else:
             return made
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a folder that this process has made and left empty, and what it was made in.
+
+    A run that is refused leaves nothing behind.
+    """
+    for place in (folder, *folder.parents[:2]):
+        try:
+            if place.stat().st_ctime < STARTED:
+                return
+            place.rmdir()
+        except OSError:  # something is in it
+            return
 
 
 def register_resolvers() -> None:
@@ -103,7 +121,6 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("sweep_line", sweep_line, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
     OmegaConf.register_new_resolver("new_folder", new_folder, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("shard_name", shard_name, replace=True)
 
 
 register_resolvers()  # on import, because jobs may run in processes that only import their task

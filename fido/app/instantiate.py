@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.classifiers.base import Classifier
 from fido.classifiers.folding import fold_batch_norms
+from fido.runtime.digests import network_digest
 from fido.runtime.memory import keep_freed_memory
 
 SETTINGS = ("classifier", "infiller", "objective", "mask", "explainer")
@@ -54,6 +55,7 @@ def build_classifier(node: DictConfig, device: torch.device) -> Classifier:
     if device.type == "cpu":
         keep_freed_memory()
     classifier: Classifier = build(node)
+    classifier.weights_sha256 = network_digest(classifier)
     return fold_batch_norms(classifier).to(device)
 
 

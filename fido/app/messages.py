@@ -22,6 +22,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from fido.app.quoting import exact_quoting
+
 RENAMED = {
     "method": "preset",
     "graded": "infillers",
@@ -120,8 +122,8 @@ def explained(error: Exception) -> str | None:
         return _no_option(error)
     if isinstance(error, OverrideParseException):
         return (
-            f"cannot read {error.override}: expected SETTING=VALUE; a value with blanks, commas, "
-            "brackets or quotation marks is quoted twice: 'data.path=\"photo (1).jpg\"'"
+            f"cannot read {error.override}: expected SETTING=VALUE; a value with commas, brackets, "
+            f"colons or quotation marks is quoted twice: {exact_quoting(str(error.override))}"
         )
     if isinstance(error, ConfigCompositionException | OmegaConfBaseException):
         unknown = _unknown_key(error)

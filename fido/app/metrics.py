@@ -10,7 +10,9 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from fido.app.instantiate import build, build_classifier
+from fido.app.trusted import check_trusted
 from fido.classifiers.base import Classifier
+from fido.evaluation.parts import WEIGHTS
 from fido.infillers.base import Infiller
 from fido.metrics.base import ImageMetric
 
@@ -57,6 +59,7 @@ class MetricBuilder:
             ValueError: If the classifier of a store cannot be built.
         """
         settings = self.default if settings is None else dict(settings)
+        explained = settings.pop(WEIGHTS, None)
         metrics: dict[str, ImageMetric] = {}
         of_metrics: dict[str, Any] = {
             f"infiller {name}": _plain(node)
@@ -65,6 +68,15 @@ class MetricBuilder:
         nodes = {str(name): node for name, node in (self.cfg.get("metrics") or {}).items()}
         uses = {name for name, node in nodes.items() if OmegaConf.is_missing(node, "classifier")}
         classifier = self._build_classifier(settings) if uses else None
+        if classifier is not None and explained not in (None, classifier.weights_sha256):
+            raise ValueError(
+                "a store explains a classifier with other weights than those that its settings "
+                f"lead to today: sha256 {explained[:12]} there, "
+                f"{(classifier.weights_sha256 or 'none')[:12]} now "
+                f"({settings.get('weights') or settings.get('_target_')}). Put the old weights "
+                "back, or give evaluation.own_classifier=false classifier=NAME to score it with "
+                "another one"
+            )
         for name, node in nodes.items():
             if name in uses:
                 metrics[name] = build(node, classifier=classifier).to(self.device)
@@ -81,6 +93,7 @@ class MetricBuilder:
     def _build_classifier(self, settings: Mapping[str, Any]) -> Classifier:
         if settings == self.default:
             return self.classifier
+        check_trusted(settings, self.cfg.get("trust", True))  # explain scores its own stores
         try:
             return build_classifier(OmegaConf.create(dict(settings)), self.device)
         except (ValueError, OSError, ImportError, InstantiationException) as error:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-import yaml  # type: ignore[import-untyped]
-from omegaconf import OmegaConf
-
-from fido.app.instantiate import build, build_classifier
 from fido.data.base import PhotoSource
+from fido.data.photo import open_photo
 from fido.report.exports import Original, Originals
 from fido.runs.store import ResultsStore
-from fido.runs.sweep import hydra_records
+from fido.runtime.digests import file_digest
 
 
 def originals_of(source: PhotoSource) -> Originals:
@@ -36,43 +29,27 @@ def originals_of(source: PhotoSource) -> Originals:
 
 
 def originals_of_store(store: ResultsStore) -> Originals:
-    """Finds the photos of a run of the past by the configuration that Hydra noted.
+    """Finds the photos of a run of the past by what its results say of them.
+
+    Nothing is built from the run's settings, which may be somebody else's.
 
     Raises:
-        ValueError: If the folder holds no such note.
-        FileNotFoundError: If the photos are no longer there.
+        ValueError: When called with an image that came from no file, or whose file is another now.
+        FileNotFoundError: When called with an image whose file is no longer there.
     """
-    records = hydra_records(store.folder)
-    if not records or not (records[0] / "config.yaml").is_file():
-        raise ValueError(
-            f"export=original_size: {store.folder} does not say where its photos are (.hydra)"
-        )
-    config = OmegaConf.load(records[0] / "config.yaml")
-    hydra = yaml.safe_load((records[0] / "hydra.yaml").read_text(encoding="utf-8"))
-    classifier = build_classifier(config.classifier, torch.device("cpu"))
-    with working_in(Path(hydra["hydra"]["runtime"]["cwd"])):
-        source: PhotoSource = build(
-            config.data,
-            size=classifier.size,
-            crop_fraction=classifier.crop_fraction,
-            interpolation=classifier.interpolation,
-        )
-        find = originals_of(source)
+    keys = store.by_image()
 
-    def found(image_id: str) -> Original:
-        with working_in(Path(hydra["hydra"]["runtime"]["cwd"])):
-            return find(image_id)
+    def find(image_id: str) -> Original:
+        record = store.photo(keys[image_id][0]) if image_id in keys else None
+        if record is None or not Path(record.path).is_absolute():
+            raise ValueError(
+                f"export=original_size: {store.folder} does not say which file {image_id!r} is of"
+            )
+        path = Path(record.path)
+        if not path.is_file():
+            raise FileNotFoundError(f"export=original_size: {image_id!r} was {path}, not there now")
+        if file_digest(path) != record.sha256:
+            raise ValueError(f"export=original_size: {path} is another photo than was explained")
+        return Original(open_photo(path), record.crop)
 
-    return found
-
-
-@contextmanager
-def working_in(folder: Path) -> Iterator[None]:
-    """Relative paths of a run begin where its command was given, if that folder is still there."""
-    before = os.getcwd()
-    if folder.is_dir():
-        os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
+    return find

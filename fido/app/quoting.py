@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 PLAIN = re.compile(r"[A-Za-z0-9_./:*?%+@-]*")
 """What Hydra's grammar takes as it is."""
 
+TYPED = re.compile(r"[+-]?[0-9][0-9_.]*(e[+-]?[0-9_]+)?|[+-]?(inf|nan)|true|false|null", re.I)
+"""What Hydra's grammar takes for something other than text."""
+
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "output_dir")
+"""Settings that name what need not be there yet, and that are never swept."""
+
+TEXTS = ("data.ids", "classifier.class_names")
+"""Settings whose values are texts, or lists of texts."""
+
 
 def quoted(words: Sequence[str]) -> list[str]:
     """A command line for Hydra in which the names of existing files are quoted.
 
     `data.path=photo (1).jpg` is such a name if there is that file, and so is the folder of a
-    pattern. `store=DIR,DIR` is a list, never a sweep. Other values stay as they are.
+    pattern. Folders for results are quoted, too. `store=DIR,DIR` is a list, never a sweep. Ids and
+    class names are texts: `data.ids=[001,1e3]`. Other values stay as they are.
     """
     return [_quoted(word) for word in words]
 
@@ -35,21 +46,40 @@ def split_folders(text: str) -> list[str]:
     return folders
 
 
+def exact_quoting(word: str) -> str:
+    """A word of the command line as a shell and Hydra read its value as text."""
+    key, _, value = word.partition("=")
+    return shlex.quote(f"{key}={_string(value)}")
+
+
 def _quoted(word: str) -> str:
     key, equals, value = word.partition("=")
-    if not equals or not value or word.startswith("-") or value[0] in "[{'\"":
+    if not equals or not value or word.startswith("-"):
         return word
-    if key == "store":
+    if key == "store" and value[0] not in "[{'\"":
         return f"store=[{','.join(_string(folder) for folder in split_folders(value))}]"
-    if PLAIN.fullmatch(value) or not _exists(value):
+    plain = PLAIN.fullmatch(value) and not TYPED.fullmatch(value)
+    if (not plain or "${" in value) and _exists(value):
+        # There is a file of this very name, so nothing in it is to be replaced.
+        return f"{key}={_string(value).replace('${', chr(92) + '${')}"
+    if value[0] in "{'\"":
         return word
-    return f"{key}={_string(value)}"
+    if value[0] == "[":
+        texts = value[1:-1].split(",") if key.lstrip("+") in TEXTS else []
+        if texts and value[-1] == "]" and not set("[]{}'\"") & set(value[1:-1]):
+            return f"{key}=[{','.join(_string(text.strip()) for text in texts)}]"
+        return word
+    if key.lstrip("+") in TEXTS:
+        return word if "," in value else f"{key}={_string(value)}"
+    if key in FOLDERS and not PLAIN.fullmatch(value):
+        return f"{key}={_string(value)}"
+    return word
 
 
 def _exists(value: str) -> bool:
     folder = value.partition("*")[0].partition("?")[0].rpartition("/")[0]
     try:
-        path = Path(value).expanduser()
+        path = Path(os.path.expanduser(value))  # Path.expanduser raises for ~nobody
         # Of a pattern the folder must be there; commas of a sweep over names are left to Hydra.
         return path.exists() or ("*" in value and bool(folder) and Path(folder).is_dir())
     except (OSError, ValueError):  # too long for a name
@@ -57,5 +87,10 @@ def _exists(value: str) -> bool:
 
 
 def _string(text: str) -> str:
-    """A string of Hydra's grammar; interpolations stay."""
-    return json.dumps(text, ensure_ascii=False)
+    """A string of Hydra's grammar; interpolations stay.
+
+    Backslashes count as they are, but not before a quotation mark.
+    """
+    escaped = re.sub(r'(\\*)"', lambda found: 2 * found[1] + r"\"", text)
+    last = len(escaped) - len(escaped.rstrip("\\"))
+    return f'"{escaped}{last * chr(92)}"'

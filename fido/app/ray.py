@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from fido.app.explain import REGION, Choices, execute, shard_configurations
-from fido.app.instantiate import settings_of
+from fido.app.provenance import file_settings, record_configuration, started
 from fido.evaluation.scoring_observer import rows_with_stored_scores
 from fido.loggers.terminal import Terminal
+from fido.runs.photos import PhotoMismatchError
+from fido.runs.run_settings import SettingsMismatchError, check
 from fido.runs.runner import AVERAGED
 from fido.runs.shards import shard_name
 from fido.runs.store import ResultsStore
+from fido.runtime.files import read_json
 
 
 class Ray:
@@ -84,22 +87,29 @@ class Ray:
             raise ImportError(
                 f"executor=ray needs Ray: pip install 'fido-xai[ray]' ({error})"
             ) from error
-        store = ResultsStore(cfg.output_dir, settings_of(cfg))  # before any worker is started
+        folder = Path(cfg.output_dir)
+        check(folder, file_settings(cfg), partly=True)  # before any worker is started
+        refused = False
         self._connect(ray)
         try:
             configs = shard_configurations(cfg, self.num_shards or self._fitting(ray))
             resources = {"num_cpus": self.cpus, "num_gpus": self.gpus}
             task = ray.remote(max_retries=self.max_retries, **resources)(execute_shard)
             here = (os.getcwd(), list(sys.path))
-            shards = [task.remote(config, dict(choices), *here) for config in configs]
+            names = (dict(choices), started(choices))
+            shards = [task.remote(config, *names, *here) for config in configs]
             self._wait(ray, shards)
+        except (SettingsMismatchError, PhotoMismatchError):
+            refused = True
+            raise
         finally:
             ray.shutdown()
             # Shards that were stopped or have died wrote no table.
-            store.write_scores(rows_with_stored_scores(store, REGION, AVERAGED))
-        summary: dict[str, Any] = json.loads(
-            (store.folder / "summary.json").read_text(encoding="utf-8")
-        )
+            if not refused and (folder / "explanations").is_dir():
+                store = ResultsStore(folder)
+                store.write_scores(rows_with_stored_scores(store, REGION, AVERAGED))
+                record_configuration(folder)
+        summary = read_json(folder / "summary.json")
         # What workers print at the very end may not arrive.
         Terminal().close(cfg.output_dir, summary["missing"])
         return summary
@@ -159,16 +169,21 @@ def check_address(address: str, seconds: float = 10) -> None:
 
 
 def execute_shard(
-    config: dict[str, Any], choices: dict[str, str], folder: str, modules: list[str]
+    config: dict[str, Any],
+    choices: dict[str, str],
+    made_by: dict[str, Any],
+    folder: str,
+    modules: list[str],
 ) -> None:
     """What a worker does.
 
     Args:
         config: The shard's configuration; see `shard_configurations`.
         choices: See `execute`.
+        made_by: See `execute`.
         folder: Where the command was given: relative paths begin there.
         modules: Where the command found Python modules, a network of the user's among them.
     """
     os.chdir(folder)
     sys.path += [place for place in modules if place not in sys.path]
-    execute(OmegaConf.create(config), choices)
+    execute(OmegaConf.create(config), choices, made_by)

@@ -17,6 +17,7 @@ from fido.app.instantiate import build
 from fido.loggers.wandb import close
 from fido.runtime.files import write_json
 from fido.runtime.memory import keep_freed_memory
+from fido.runtime.trainer_environment import own_environment
 from fido.training.checkpoint import TrainingCheckpoint
 
 
@@ -85,16 +86,17 @@ def train(cfg: DictConfig, photos: Photos, steps: int, **trainer: Any) -> None:
     checkpoint = TrainingCheckpoint(cfg.output_dir, cfg.checkpoint_seconds)
     pictures = [instantiate(cfg.grid, _convert_="all")] if "grid" in cfg else []
     settings = OmegaConf.to_container(cfg, resolve=True)
-    lightning = instantiate(
-        cfg.trainer,
-        max_steps=steps,
-        callbacks=[checkpoint, *pictures],
-        logger=build(cfg.logger, folder=cfg.output_dir, settings=settings).lightning(),
-        enable_progress_bar=os.isatty(1),
-        plugins=[LightningEnvironment()],  # one process, whatever SLURM's variables say
-        **trainer,
-        _convert_="all",
-    )
+    with own_environment():
+        lightning = instantiate(
+            cfg.trainer,
+            max_steps=steps,
+            callbacks=[checkpoint, *pictures],
+            logger=build(cfg.logger, folder=cfg.output_dir, settings=settings).lightning(),
+            enable_progress_bar=os.isatty(1),
+            plugins=[LightningEnvironment()],  # one process, whatever SLURM's variables say
+            **trainer,
+            _convert_="all",
+        )
     try:
         checkpoint.fit(lightning, module)
     finally:

@@ -66,6 +66,8 @@ class Classifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    weights_sha256: str | None = None
+    """Of the weights as they were read, where a command built it; folding changes them."""
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from PIL import Image
 
 from fido.data.geometry import Geometry
 from fido.data.photo import open_photo
-from fido.records import Sample
+from fido.records import PhotoRecord, Sample
+from fido.runtime.digests import file_digest
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,17 @@ class PhotoSource(ABC):
             if entry.boxes_unit == "fraction":
                 pixels = pixels * torch.tensor([width, height, width, height])
             boxes = self.geometry.boxes(pixels, width, height)
-        return Sample(entry.id, self.geometry.image(photo), entry.label, boxes)
+        record = self._record(entry, photo)
+        return Sample(entry.id, self.geometry.image(photo), entry.label, boxes, photo=record)
 
     def open(self, entry: Entry) -> Image.Image:
         """The RGB photo of an entry."""
         return open_photo(entry.path)
+
+    def _record(self, entry: Entry, photo: Image.Image) -> PhotoRecord:
+        crop = self.geometry.rectangle(*photo.size)
+        if not entry.path.is_file():  # made, not read
+            digest = hashlib.sha256(photo.tobytes()).hexdigest()
+            return PhotoRecord(entry.id, digest, *photo.size, crop)
+        path, digest = str(entry.path.absolute()), file_digest(entry.path)
+        return PhotoRecord(path, digest, *photo.size, crop)

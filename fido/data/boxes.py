@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fido.data.base import Entry, PhotoSource, unique_ids
+from fido.data.listing import inside
 
 COLUMNS = ("file", "class_index", "xmin", "ymin", "xmax", "ymax")
 
@@ -47,6 +48,7 @@ class BoxedPhotos(PhotoSource):
                 try:
                     corners = tuple(float(row[name]) for name in COLUMNS[2:])
                     labels[row["file"]] = int(row["class_index"])
+                    inside(self.root / "images", row["file"])
                 except ValueError as error:
                     raise ValueError(f"{table}, line {reader.line_num}: {error}") from error
                 boxes[row["file"]].append(corners)  # type: ignore[arg-type]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import glob
+import os
 from pathlib import Path
 from typing import Any
 
 from fido.data.base import Entry, PhotoSource, unique_ids
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+from fido.data.listing import has_photo_suffix, photo_files
 
 
 class FolderPhotos(PhotoSource):
@@ -17,7 +17,8 @@ class FolderPhotos(PhotoSource):
     Ids are file names without suffix, with folders below the root joined by "__"; see `unique_ids`.
 
     Args:
-        path: One image file, a pattern with wildcards, or a folder that is searched to its depths.
+        path: One image file, a pattern with wildcards, or a folder that is searched to its depths;
+            see `photo_files`.
         root: The same for a folder, under the name that other sources use.
         **photos: See `PhotoSource`.
 
@@ -38,21 +39,25 @@ class FolderPhotos(PhotoSource):
 
     def entries(self) -> list[Entry]:
         """See `PhotoSource.entries`; sorted by path."""
-        path = Path(self.path).expanduser()
+        path = Path(os.path.expanduser(self.path))
         if path.is_file():
             return [Entry(path.stem, path)]
         if path.is_dir():
             root = path
-            files = [f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES and f.is_file()]
+            files = photo_files(path)
         elif glob.has_magic(self.path):
             matches = [Path(f) for f in glob.glob(str(path), recursive=True)]
-            files = [f for f in matches if f.is_file()]
+            # A pattern that gives the suffix ("*.heic") says itself what a photo is.
+            any_suffix = glob.has_magic(path.suffix or "*")
+            files = [
+                f for f in matches if f.is_file() and not (any_suffix and not has_photo_suffix(f))
+            ]
+            files.sort()
             root = _common_parent(files) if files else path
         else:
             raise FileNotFoundError(f"{self.key}={self.path}: no such file or folder")
         if not files:
             raise FileNotFoundError(f"{self.key}={self.path}: no image files there")
-        files.sort()
         ids = unique_ids([f.relative_to(root) for f in files])
         return [Entry(image_id, file) for image_id, file in zip(ids, files, strict=True)]
 

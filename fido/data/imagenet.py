@@ -9,6 +9,7 @@ from typing import Any
 from timm.data.imagenet_info import ImageNetInfo
 
 from fido.data.base import Entry, PhotoSource
+from fido.data.listing import photo_files
 
 
 class ImageNetValidation(PhotoSource):
@@ -36,7 +37,7 @@ class ImageNetValidation(PhotoSource):
             )
         wnids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
         index_of = {wnid: index for index, wnid in enumerate(wnids)}
-        files = {path.stem: path for path in self.root.rglob("*.JPEG")}
+        files = {path.stem: path for path in photo_files(self.root, (".jpeg",))}
         with self.boxes.open(newline="", encoding="utf-8") as lines:
             rows = sorted(csv.DictReader(lines), key=lambda row: row["ImageId"])
         entries = []

@@ -14,6 +14,9 @@ from fido.metrics.subjects import ComparedRows
 
 Settings = Mapping[str, Any]
 
+WEIGHTS = "weights_sha256"
+"""Under which a classifier's settings hold the digest of its weights."""
+
 BuildMetrics = Callable[[Settings | None], tuple[Mapping[str, ImageMetric], Settings]]
 """From a classifier's settings to the metrics that use it, and to what determines their scores:
 metric name, or "infiller" and a row's name, to settings. None asks for the default classifier.
@@ -64,7 +67,7 @@ def parts_by_classifier(
     settings: dict[str, Settings | None] = {}
     names: dict[str, list[str]] = {}
     for name, store in stored.stores.items():
-        own = store.settings().get("classifier") if own_classifier else None
+        own = explained_classifier(store.settings()) if own_classifier else None
         text = json.dumps(own, sort_keys=True)
         settings[text] = own
         names.setdefault(text, []).append(name)
@@ -77,6 +80,21 @@ def parts_by_classifier(
         rows = replace(compared, stores=names[text], groups=groups)
         parts.append(Part(classifier, metrics, of_metrics, samples, rows))
     return parts
+
+
+def explained_classifier(settings: Settings) -> Settings | None:
+    """What a store says of the classifier that it explains; None if it says nothing.
+
+    Args:
+        settings: Of the store.
+
+    Returns:
+        The classifier's own settings and, where known, the sha256 of its weights: networks that
+        were trained again to the same path are two.
+    """
+    own = settings.get("classifier")
+    digest = settings.get("networks", {}).get("classifier")
+    return own if own is None or digest is None else {**own, WEIGHTS: digest}
 
 
 def classifier_names(classifiers: Sequence[Settings | None]) -> list[str]:

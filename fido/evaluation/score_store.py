@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from fido.metrics.score_set import ImageScore
 from fido.records import Key
 from fido.runs.result_file import file_stem
-from fido.runtime.files import write_text
+from fido.runtime.files import DamagedFileError, read_json, set_aside, write_text
+
+log = logging.getLogger(__name__)
 
 
 class ScoreStore:
@@ -33,10 +36,16 @@ class ScoreStore:
         self.folder = folder
 
     def open(self, key: Key) -> StoredScores:
-        """The scores of one result, empty if there are none yet."""
+        """The scores of one result, empty if there are none yet.
+
+        A file that cannot be read is set aside, so that what it held is scored again.
+        """
         path = self.folder / f"{file_stem(key)}.json"
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return StoredScores(path, content)
+        try:
+            return StoredScores(path, read_json(path))
+        except DamagedFileError as error:
+            log.warning("%s is damaged (%s), set aside: %s", path, error.reason, set_aside(path))
+            return StoredScores(path, {})
 
 
 class StoredScores:

@@ -20,6 +20,7 @@ from fido.records import Explanation, Sample
 from fido.runtime.batching import Batches
 from fido.runtime.checks import check_above, check_at_least
 from fido.runtime.noise import ImageNoise
+from fido.runtime.trainer_environment import own_environment
 
 
 class Fido:
@@ -158,16 +159,17 @@ def _run(module: MaskOptimisation, steps: int, device: torch.device) -> None:
         # Lightning's, about a torch function of its own; nothing that a reader could act on.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         try:
-            trainer = pl.Trainer(
-                accelerator={"cuda": "gpu"}.get(device.type, device.type),
-                devices=[device.index or 0] if device.type == "cuda" else 1,
-                max_epochs=1,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                plugins=[LightningEnvironment()],  # one process, whatever SLURM's variables say
-            )
+            with own_environment():
+                trainer = pl.Trainer(
+                    accelerator={"cuda": "gpu"}.get(device.type, device.type),
+                    devices=[device.index or 0] if device.type == "cuda" else 1,
+                    max_epochs=1,
+                    logger=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                    plugins=[LightningEnvironment()],  # one process, whatever SLURM's variables say
+                )
             trainer.fit(module, range(steps))
         finally:
             log.setLevel(level)

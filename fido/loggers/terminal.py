@@ -17,6 +17,7 @@ from fido.loggers.estimate import Estimate
 from fido.records import Key
 from fido.runs.observer import Result
 from fido.runs.result_file import Row, file_stem
+from fido.runtime.names import printable
 
 
 class Terminal:
@@ -46,13 +47,15 @@ class Terminal:
         self.title = title
         self.folder = folder
         # A log file has no width; rich's default of 80 columns would cut the table.
-        self.console = Console(width=None if self.interactive else 120, soft_wrap=False)
+        self.console = Console(
+            width=None if self.interactive else 120, soft_wrap=False, markup=False, emoji=False
+        )
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.1f} of {task.total} images"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[values]}"),
+            TextColumn("{task.fields[values]}", markup=False),
             console=self.console,
             transient=True,
         )
@@ -110,8 +113,8 @@ class Terminal:
         if self._results <= self.shown:
             self._lines.append(
                 (
-                    str(row["id"]),
-                    str(row["target_name"]),
+                    printable(str(row["id"])),
+                    printable(str(row["target_name"])),
                     *(_number(row, name) for name in ("p_original", "p_kept", "p_removed")),
                     f"{float(result.explanation.region.float().mean()):.1%}",
                     f"{result.seconds:.0f}",
@@ -124,7 +127,8 @@ class Terminal:
         """See `Observer.skipped`."""
         if row["status"] != "damaged":
             self._finish_one()
-        self.console.print(f"{row['id']}: {row['status']}: {row['reason']}", style="yellow")
+        words = printable(f"{row['id']}: {row['status']}: {row['reason']}")
+        self.console.print(words, style="yellow")
 
     def _finish_one(self) -> None:
         self._finished += 1
@@ -143,8 +147,8 @@ class Terminal:
             for key, row in earlier[: self.shown]:
                 self._lines.append(
                     (
-                        key.image_id,
-                        str(row["target_name"]),
+                        printable(key.image_id),
+                        printable(str(row["target_name"])),
                         *(_number(row, name) for name in ("p_original", "p_kept", "p_removed")),
                         f"{float(row['area'] or 0):.1%}" if row.get("area") else "-",
                         "-",
@@ -179,7 +183,8 @@ def _number(row: Row, name: str) -> str:
 
 
 def _names(ids: Sequence[str]) -> str:
-    return ids[0] if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
+    first = printable(ids[0])
+    return first if len(ids) == 1 else f"{first} and {len(ids) - 1} more"
 
 
 def _values(values: dict[str, Tensor]) -> str:

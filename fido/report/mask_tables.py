@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fido.evaluation.bootstrap import Estimate
 from fido.evaluation.summary import MetricSummary
 from fido.metrics.base import Column
-from fido.report.tables import interval
+from fido.report.tables import interval, markdown
 
 
 def mask_tables(summaries: Sequence[MetricSummary]) -> str:
@@ -92,6 +92,6 @@ def _table(title: str, rows: Sequence[str], lines: Sequence[Sequence[str]]) -> s
 
 def _markdown(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     body = [head, ["---", *["---:"] * (len(head) - 1)], *lines]
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in body]
+    escaped = [[markdown(cell) for cell in line] for line in body]
     table = "\n".join("| " + " | ".join(line) + " |" for line in escaped)
     return f"### {title}\n\n{table}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from torch import Tensor
 
 from fido.records import Explanation
 from fido.report.map_scale import MapScale, map_scale
 from fido.runtime.files import atomic_path
+from fido.runtime.names import printable
 
 INK, ACCENT, QUIET = "#222222", "#b2182b", "#9aa5b1"
 MOST_EDGES = 0.3
@@ -98,7 +101,9 @@ def overlay(axes: Axes, image: Tensor, explanation: Explanation, region: bool = 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
     """Write a figure atomically, as the suffix says: .png, .svg or .pdf.
 
-    The same figure gives the same bytes: no time of day is noted.
+    The same figure gives the same bytes: no time of day is noted. What is written in the figure is
+    drawn letter by letter, because names are the users': two dollar signs are no formula, control
+    characters and bytes that are no text are drawn as their escapes.
 
     Args:
         figure: The figure.
@@ -112,8 +117,13 @@ def save_figure(figure: Figure, path: Path, dpi: int = 100) -> Path:
     check_plots(dpi, form)
     FigureCanvasAgg(figure)
     note = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-    options: Any = {"svg.hashsalt": "fido", "pdf.fonttype": 42}
-    with atomic_path(path) as temporary, rc_context(options):
+    # Labels of ticks are made while the figure is drawn.
+    options: Any = {"svg.hashsalt": "fido", "pdf.fonttype": 42, "text.parse_math": False}
+    with atomic_path(path) as temporary, rc_context(options), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)
+            text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
         figure.savefig(temporary, dpi=dpi, format=form, facecolor="white", metadata=note)
     return path
 
@@ -141,9 +151,4 @@ def wrapped(name: str, width: int) -> str:
         while len(line.rstrip()) > width:
             lines.append(line[:width])
             line = line[width:]
-    return as_text("\n".join(part.strip() for part in [*lines, line] if part.strip()))
-
-
-def as_text(name: str) -> str:
-    """A name as matplotlib draws it letter by letter: without mathematics between dollar signs."""
-    return name.replace("$", r"\$")
+    return "\n".join(part.strip() for part in [*lines, line] if part.strip())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 from fido.evaluation.bootstrap import Estimate
 from fido.evaluation.summary import MetricSummary, RowSummary
 from fido.metrics.base import Column
+from fido.runtime.names import printable
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -16,12 +18,14 @@ _LATEX = {
     "^": r"\textasciicircum{}",
 }
 
+_MARKDOWN = {"<": "&lt;", ">": "&gt;", **{c: f"\\{c}" for c in "\\|`*[]"}}
+
 
 def markdown_table(summary: MetricSummary, level: float = 0.95) -> str:
     """A metric's table with intervals, numbers of images and differences from the baseline."""
     head, lines = _cells(summary)
     rows = [head, ["---", *["---:"] * (len(head) - 1)], *lines]
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    escaped = [[markdown(cell) for cell in row] for row in rows]
     table = "\n".join("| " + " | ".join(row) + " |" for row in escaped)
     return f"### {summary.name}\n\n{table}\n\n{_note(summary, level)}\n"
 
@@ -40,7 +44,7 @@ def latex_table(summary: MetricSummary, level: float = 0.95) -> str:
             *body,
             r"\bottomrule",
             r"\end{tabular}",
-            f"% {_note(summary, level)}",
+            f"% {printable(_note(summary, level))}",
             "",
         ]
     )
@@ -50,7 +54,9 @@ def counts_table(counts: Mapping[str, Mapping[str, int]]) -> str:
     """How many results of every row were explained, failed or left out."""
     statuses = list(dict.fromkeys(status for row in counts.values() for status in row))
     lines = [["row", *statuses], ["---", *["---:"] * len(statuses)]]
-    lines += [[name, *(str(row.get(s, 0)) for s in statuses)] for name, row in counts.items()]
+    lines += [
+        [markdown(name), *(str(row.get(s, 0)) for s in statuses)] for name, row in counts.items()
+    ]
     return "### images\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
@@ -63,7 +69,10 @@ def classifier_note(classifiers: Mapping[str, str]) -> str:
     rows: dict[str, list[str]] = {}
     for row, classifier in classifiers.items():
         rows.setdefault(classifier, []).append(row)
-    lines = [f"- {classifier}: {', '.join(names)}" for classifier, names in rows.items()]
+    lines = [
+        f"- {markdown(classifier)}: {', '.join(map(markdown, names))}"
+        for classifier, names in rows.items()
+    ]
     note = "Rows explain different classifiers, and each is scored with its own:"
     return "\n".join([note, "", *lines]) + "\n"
 
@@ -118,6 +127,12 @@ def _note(summary: MetricSummary, level: float) -> str:
     ]
     note = f"Means over n images with bootstrap {level:.0%} intervals; differences are paired."
     return " ".join([note, *(f"{numbers}." for numbers in set_values)])
+
+
+def markdown(text: str) -> str:
+    """A cell's text, letter by letter: no column, tag, link or emphasis begins in it."""
+    entities = re.sub(r"&(?=#?\w+;)", "&amp;", printable(text))
+    return "".join(_MARKDOWN.get(char, char) for char in entities)
 
 
 def _latex(text: str) -> str:

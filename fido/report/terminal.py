@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from fido.evaluation.summary import MetricSummary
 from fido.report.files import EvaluationResult
 from fido.report.tables import interval
+from fido.runtime.names import printable
 
 WIDTH = 140
 """Columns of a log file, which has no width of its own."""
@@ -36,10 +36,12 @@ class ScoreProgress:
 
 def print_scores(evaluated: EvaluationResult) -> None:
     """Every metric's means with intervals, and where the files are."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False)
+    console = Console(
+        width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False, markup=False, emoji=False
+    )
     for row, counts in evaluated.counts.items():
         parts = ", ".join(f"{count} {status}" for status, count in counts.items())
-        console.print(f"{escape(row)}: {parts}", highlight=False)
+        console.print(f"{printable(row)}: {parts}", highlight=False)
     for summary in evaluated.summaries:
         for part in summary.parts():
             console.print(_table(part))
@@ -47,11 +49,11 @@ def print_scores(evaluated: EvaluationResult) -> None:
 
 
 def _table(summary: MetricSummary) -> Table:
-    titles = (escape(column.title) for column in summary.columns)
+    titles = (column.title for column in summary.columns)
     table = Table("row", "n", *titles, title=summary.name)
     for name, row in summary.rows.items():
         estimates = [row.estimates[column.name] for column in summary.columns]
         pairs = zip(estimates, summary.columns, strict=True)
-        cells = [escape(interval(estimate, column)) for estimate, column in pairs]
-        table.add_row(escape(name), str(max(e.n for e in estimates)), *cells)
+        cells = [interval(estimate, column) for estimate, column in pairs]
+        table.add_row(printable(name), str(max(e.n for e in estimates)), *cells)
     return table

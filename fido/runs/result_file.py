@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fido.records import Explanation, Key, RegionEdit, Sample
+from fido.records import Explanation, Key, PhotoRecord, RegionEdit, Sample
 from fido.runtime.files import DamagedFileError, atomic_path
 from fido.runtime.names import file_name, text_of
 
@@ -27,6 +28,7 @@ FORMAT = 2
 IMAGES = ("image", "boxes", "kept", "removed", "probabilities")
 """Tensors that belong to the photo and its edits, not to the explanation."""
 
+_BEGIN = f'{{"format": {FORMAT},'
 _STEM = re.compile(r"(?P<image>.*)\.class(?P<target>-?\d+)\.seed(?P<seed>-?\d+)")
 
 
@@ -39,6 +41,10 @@ class OtherFormatError(ValueError):
             f"reads format {FORMAT}. Choose another folder and explain the images again, or read "
             "it with the version that wrote it."
         )
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[type[OtherFormatError], tuple[Path]]:
+        return type(self), (self.folder,)  # errors of workers travel
 
 
 def file_stem(key: Key) -> str:
@@ -61,7 +67,7 @@ def write_result(
     - what was explained: `image` in 8 bits, `boxes` where known;
     - the edit by the explanation's region: images `kept` and `removed` in 8 bits, `probabilities`
       (3, classes) of photo and edits;
-    - in the metadata the row, threshold, cost and the photo's first classes.
+    - in the metadata the row, threshold, cost, the photo's first classes and its `PhotoRecord`.
 
     Args:
         path: The file.
@@ -97,6 +103,7 @@ def write_result(
         "cost": explanation.cost,
         "saliency_is_keep_prob": same,
         "ranking": list(ranking),
+        "photo": None if sample.photo is None else asdict(sample.photo),
     }
     # One key only: safetensors writes several in an order that changes from run to run.
     # ASCII: ids may hold bytes that are no UTF-8.
@@ -111,6 +118,7 @@ class ResultFile:
 
     Args:
         path: The file.
+        metadata: Its metadata, where somebody has read it already; see `metadata`.
 
     Raises:
         DamagedFileError: From every method, if the file is cut off or no result.
@@ -118,12 +126,15 @@ class ResultFile:
         FileNotFoundError: From every method, if it is not there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, metadata: str | None = None) -> None:
         self.path = path
+        self._metadata = metadata
 
     @cached_property
-    def about(self) -> dict[str, Any]:
-        """The metadata, after a look at whether the file is whole."""
+    def metadata(self) -> str:
+        """The metadata as JSON text, after a look at whether the file is whole."""
+        if self._metadata is not None:
+            return self._metadata
         try:
             # Only the header: `safe_open` maps the whole file, which adds up over many of them.
             with self.path.open("rb") as file:
@@ -131,27 +142,36 @@ class ResultFile:
                 if not 0 < length <= 100_000_000:
                     raise ValueError("no header")
                 header = json.loads(file.read(length))
-                metadata = header.pop("__metadata__")["fido"]
+                metadata: str = header.pop("__metadata__")["fido"]
                 expected = 8 + length + max(entry["data_offsets"][1] for entry in header.values())
                 if expected != file.seek(0, 2):
                     raise ValueError(f"{file.tell()} bytes, expected {expected}")
-            about: dict[str, Any] = json.loads(metadata)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedFileError(self.path, error) from error
-        if about.get("format") != FORMAT:
-            raise OtherFormatError(self.path.parent.parent)
+            if not metadata.startswith(_BEGIN):
+                _ = json.loads(metadata)["format"]
+                raise OtherFormatError(self.path.parent.parent)
+        except OtherFormatError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedFileError(self.path, f"no result of fido, or cut off: {error}") from error
+        return metadata
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """The metadata."""
+        about: dict[str, Any] = json.loads(self.metadata)
         return about
 
     def check(self) -> None:
         """Raise what reading the file would raise; its tensors are not looked at."""
-        _ = self.key, self.about
+        _ = self.key, self.metadata
 
     @property
     def key(self) -> Key:
         """What the result belongs to: by the file's name, or where that was cut by its content."""
         parts = _STEM.fullmatch(self.path.stem)
         if parts is None:
-            raise OtherFormatError(self.path.parent.parent)
+            _ = self.metadata  # of another format, or none of fido
+            raise DamagedFileError(self.path, "no result of fido has such a name")
         image_id = text_of(parts["image"])
         if image_id is None:
             image_id = self.about["key"][0]
@@ -168,6 +188,12 @@ class ResultFile:
         """The photo's first classes, as far as they were stored."""
         ranking: list[int] = self.about["ranking"]
         return ranking
+
+    @property
+    def photo(self) -> PhotoRecord | None:
+        """The photo that was explained; None if it came from no source."""
+        photo = self.about["photo"]
+        return None if photo is None else PhotoRecord(**photo | {"crop": tuple(photo["crop"])})
 
     def explanation(self) -> Explanation:
         """The explanation."""
@@ -200,6 +226,7 @@ class ResultFile:
             label=self.row["label"],  # type: ignore[arg-type]
             boxes=tensors.get("boxes"),
             target=self.about["key"][1],
+            photo=self.photo,
         )
 
     def edit(self) -> RegionEdit | None:

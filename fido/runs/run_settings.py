@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fido.runs.result_file import FORMAT, OtherFormatError
-from fido.runtime.files import create_json, read_json
+from fido.runtime.files import DamagedFileError, create_json, read_json, set_aside
 
 FILE = "settings.json"
+MADE_BY = "made_by"
 
 
 class SettingsMismatchError(ValueError):
@@ -24,21 +25,63 @@ def read_settings(folder: Path) -> dict[str, Any]:
         DamagedFileError: If the file cannot be read.
         OtherFormatError: If another version of fido wrote it.
     """
-    settings = read_json(folder / FILE)
-    if settings and settings.pop("format", None) != FORMAT:
-        raise OtherFormatError(folder)
+    settings = _read(folder)
+    settings.pop(MADE_BY, None)
     return settings
 
 
-def begin(folder: Path, settings: Mapping[str, Any]) -> None:
+def read_made_by(folder: Path) -> dict[str, Any]:
+    """How the first run of a folder was started; empty if it did not say.
+
+    Raises:
+        DamagedFileError, OtherFormatError: See `read_settings`.
+    """
+    made_by: dict[str, Any] = _read(folder).get(MADE_BY, {})
+    return made_by
+
+
+def begin(
+    folder: Path, settings: Mapping[str, Any], made_by: Mapping[str, Any] | None = None
+) -> None:
     """Write the settings of a folder, or see that they are those that it was begun with.
+
+    Args:
+        folder: The run's.
+        settings: What determines the maps.
+        made_by: How the run was started: "choices", config group to option, and "overrides".
+            Nothing is compared with it: it names the run in tables.
+
+    Raises:
+        SettingsMismatchError: If the settings are not the same; names those that differ.
+        DamagedFileError: If the file cannot be read, and there are results that it is of.
+    """
+    content = {"format": FORMAT, **settings, **({MADE_BY: dict(made_by)} if made_by else {})}
+    if create_json(folder / FILE, content):
+        return
+    try:
+        check(folder, settings)
+    except DamagedFileError:
+        if any(folder.glob("explanations/*.safetensors")):
+            raise
+        set_aside(folder / FILE)
+        begin(folder, settings, made_by)
+
+
+def check(folder: Path, settings: Mapping[str, Any], partly: bool = False) -> None:
+    """See that settings are those that a folder was begun with, if it was; see `begin`.
+
+    Args:
+        folder: The run's.
+        settings: What determines the maps.
+        partly: Whether `settings` are not all: other groups of the folder's are not compared.
 
     Raises:
         SettingsMismatchError: If they are not; names those that differ.
     """
-    if create_json(folder / FILE, {"format": FORMAT, **settings}):
+    if not (folder / FILE).is_file():
         return
-    before = dict(_flat(read_settings(folder)))
+    there = read_settings(folder)
+    before = dict(_flat({k: there[k] for k in there if k in settings or not partly}))
     # Through JSON and back, so that tuples and lists compare equal.
     now = dict(_flat(json.loads(json.dumps(settings))))
     differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]
@@ -49,6 +92,13 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> None:
             + "\n".join(lines)
             + "\nChoose another folder (hydra.run.dir=DIR) or the same settings."
         )
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    settings = read_json(folder / FILE)
+    if settings and settings.pop("format", None) != FORMAT:
+        raise OtherFormatError(folder)
+    return settings
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

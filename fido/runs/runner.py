@@ -109,12 +109,14 @@ class Runner:
 
         Raises:
             UnreadableImageError: If an image cannot be read and the source is set to stop.
+            PhotoMismatchError: If the store holds results of other photos under the same ids.
             ValueError: If the first photo shows that the classifier cannot be explained; see
                 `check_classifier`.
         """
+        entries = source.selected()
+        self.store.check_photos((entry.id, entry.path) for entry in entries)
         set_aside_damaged(self.store, self.observers)
         self.store.save_class_names(self.classifier.class_names)
-        entries = source.selected()
         share = self.shard.share(entries)
         left = self._left(share)
         for observer in self.observers:

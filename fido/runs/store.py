@@ -9,10 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fido.records import Explanation, Key, RegionEdit, Sample
+from fido.records import Explanation, Key, PhotoRecord, RegionEdit, Sample
 from fido.runs import run_settings
+from fido.runs.index import ResultsIndex
+from fido.runs.photos import PhotoClaims
 from fido.runs.result_file import ResultFile, Row, file_stem, write_result
-from fido.runtime.files import create_json, read_json, write_json, write_text
+from fido.runtime.files import (
+    DamagedFileError,
+    create_json,
+    read_json,
+    set_aside,
+    write_json,
+    write_text,
+)
 from fido.runtime.names import file_name
 
 
@@ -30,21 +39,30 @@ class ResultsStore:
         folder: The run's folder, made if missing.
         settings: What determines the maps. The first run writes them to `settings.json`; a later
             run must have the same.
+        made_by: How the first run was started, for names in tables; see `run_settings.begin`.
 
     Raises:
         SettingsMismatchError: If the folder was begun with other settings; names them.
         OtherFormatError: If another version of fido wrote the folder.
-        DamagedFileError: If `settings.json` cannot be read.
+        DamagedFileError: If `settings.json` cannot be read, and there are results that it is of.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        settings: Mapping[str, Any] | None = None,
+        made_by: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.explanations = self.folder / "explanations"
         self.not_explained = self.folder / "not_explained"
-        self.settings()
-        if settings is not None:
-            run_settings.begin(self.folder, settings)
+        if settings is None:
+            self.settings()
+        else:
+            run_settings.begin(self.folder, settings, made_by)
         self.explanations.mkdir(parents=True, exist_ok=True)
+        self._index = ResultsIndex(self.explanations)
+        self._claims = PhotoClaims(self.folder / ".photos", self._photo_of)
 
     def __contains__(self, key: Key | str) -> bool:
         if isinstance(key, Key):
@@ -52,18 +70,39 @@ class ResultsStore:
         return any(self._files_of(key))
 
     def __iter__(self) -> Iterator[Key]:
-        """Keys of finished results, sorted."""
-        yield from sorted(ResultFile(path).key for path in self._paths())
+        """Keys of finished results, sorted.
+
+        Raises:
+            DamagedFileError, OtherFormatError: If a file among them cannot be read.
+        """
+        yield from self._keys()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._paths())
+        return len(self._keys())
 
     def by_image(self) -> dict[str, list[Key]]:
         """Image id to the keys of its results, from one look into the folder."""
         keys: dict[str, list[Key]] = {}
-        for key in self:
+        for key in self._keys():
             keys.setdefault(key.image_id, []).append(key)
         return keys
+
+    def check_photos(self, photos: Iterable[tuple[str, Path]]) -> None:
+        """See that photos are those that results of their ids were made of.
+
+        Args:
+            photos: Id and file of every photo that is to be explained.
+
+        Raises:
+            PhotoMismatchError: If one is not; names it.
+        """
+        self._index.refresh()
+        stored = {}
+        for key in self._index.sorted_keys():
+            file = self._index.get(key)
+            if file is not None and (photo := file.photo) is not None:
+                stored[key.image_id] = photo
+        self._claims.check(stored, photos)
 
     def figure_path(self, key: Key) -> Path:
         """Where the figure of a result belongs."""
@@ -77,8 +116,14 @@ class ResultsStore:
         edit: RegionEdit | None = None,
         ranking: Sequence[int] = (),
     ) -> Path:
-        """Write one result, see `write_result`; an earlier note of why there was none goes."""
+        """Write one result, see `write_result`; an earlier note of why there was none goes.
+
+        Raises:
+            PhotoMismatchError: If another process has saved another photo's result under the id.
+        """
         path = self._path(explanation.key)
+        if sample.photo is not None:
+            self._claims.claim(sample.id, sample.photo)
         write_result(path, sample, explanation, row, edit, ranking)
         for stem in (path.stem, file_name(explanation.id)):
             (self.not_explained / f"{stem}.json").unlink(missing_ok=True)
@@ -128,23 +173,35 @@ class ResultsStore:
         """
         return self._file(key).row
 
+    def photo(self, key: Key | str) -> PhotoRecord | None:
+        """Which photo was explained; None if it came from no source.
+
+        Raises:
+            KeyError, DamagedFileError: See `load`.
+        """
+        return self._file(key).photo
+
     def ranking(self, key: Key | str) -> list[int]:
         """The photo's first classes, as far as they were stored.
 
         Raises:
             KeyError, DamagedFileError: See `load`.
         """
-        return self._file(key).ranking
+        known = self._index.get(key) if isinstance(key, Key) else None  # a run asks for every one
+        return (known or self._file(key)).ranking
 
     def rows(self) -> list[Row]:
         """Rows of all finished and failed results, sorted by id, target and seed."""
-        rows = [self.row(key) for key in self]
+        rows = []
+        for key in self._keys():
+            file = self._index.get(key)
+            rows += [] if file is None else [file.row]
         rows += self.rows_not_explained()
         return sorted(rows, key=lambda row: _row_key(row))
 
     def rows_not_explained(self) -> list[Row]:
         """Rows of what has no explanation, with the reasons."""
-        keys = set(self)
+        keys = set(self._keys())
         images = {(key.image_id, key.seed) for key in keys}
         rows: list[Row] = []
         for path in self.not_explained.glob("[!.]*.json"):
@@ -176,24 +233,19 @@ class ResultsStore:
                 return
 
     def set_aside_damaged(self) -> list[Path]:
-        """Move result files that cannot be read to `damaged/`, so that they are made again.
+        """Move files that cannot be read to `damaged/`, so that what they hold is made again.
 
         Returns:
             Where they are now.
         """
-        moved = []
-        for path in sorted(self._paths()):
+        self._index.refresh()
+        damaged = [file.path for file in self._index.damaged()]
+        for path in sorted(self.not_explained.glob("[!.]*.json")):
             try:
-                ResultFile(path).check()
-            except FileNotFoundError:  # another process was faster
-                continue
-            except ValueError:
-                target = self.folder / "damaged" / path.name
-                target.parent.mkdir(exist_ok=True)
-                with suppress(FileNotFoundError):
-                    path.replace(target)
-                    moved.append(target)
-        return moved
+                read_json(path)
+            except DamagedFileError:
+                damaged.append(path)
+        return [moved for path in damaged if (moved := set_aside(path, self.folder)) is not None]
 
     def write_scores(self, rows: Iterable[Row] | None = None) -> Path:
         """Write `scores.csv`: one line a result, finished or failed.
@@ -233,7 +285,12 @@ class ResultsStore:
 
     def save_class_names(self, names: Sequence[str]) -> None:
         """Write the names of the classifier's classes, for figures and reports."""
-        create_json(self.folder / "class_names.json", {"class_names": list(names)})
+        path, content = self.folder / "class_names.json", {"class_names": list(names)}
+        if not create_json(path, content):
+            try:
+                read_json(path)
+            except DamagedFileError:
+                write_json(path, content)
 
     def class_names(self) -> list[str]:
         """Names of the classifier's classes; empty if they were not stored.
@@ -247,14 +304,24 @@ class ResultsStore:
     def _path(self, key: Key) -> Path:
         return self.explanations / f"{file_stem(key)}.safetensors"
 
-    def _paths(self) -> Iterator[Path]:
-        """The files of all results; temporary ones are hidden."""
-        return self.explanations.glob("[!.]*.safetensors")
+    def _keys(self) -> list[Key]:
+        self._index.refresh()
+        for file in self._index.damaged():
+            assert file.error is not None
+            raise file.error
+        return self._index.sorted_keys()
+
+    def _photo_of(self, image_id: str) -> PhotoRecord | None:
+        """The photo of an image's first result; None without a result."""
+        self._index.refresh()
+        keys = (key for key in self._index.sorted_keys() if key.image_id == image_id)
+        files = (file for key in keys if (file := self._index.get(key)) is not None)
+        return next((file.photo for file in files), None)
 
     def _files_of(self, image_id: str) -> Iterator[ResultFile]:
         """The files of an image's results."""
         start = f"{file_name(image_id)}.class"
-        for path in self._paths():
+        for path in self.explanations.glob("[!.]*.safetensors"):
             if path.name.startswith(start) and (file := ResultFile(path)).key.image_id == image_id:
                 yield file
 
@@ -275,12 +342,14 @@ class ResultsStore:
             )
         return files[0]
 
-    def _times(self) -> dict[tuple[str, str], int]:
-        """Folder and name of every file that rows are read from, to its time in ns."""
-        times: dict[tuple[str, str], int] = {}
-        for path in (*self._paths(), *self.not_explained.glob("[!.]*.json")):
+    def _times(self) -> dict[str, tuple[int, int]]:
+        """Folder and name of every file that rows are read from, to its size and time in ns."""
+        self._index.refresh()
+        times = {f"explanations/{name}": stamp for name, stamp in self._index.stamps().items()}
+        for path in self.not_explained.glob("[!.]*.json"):
             with suppress(FileNotFoundError):
-                times[path.parent.name, path.stem] = path.stat().st_mtime_ns
+                about = path.stat()
+                times[f"not_explained/{path.name}"] = about.st_size, about.st_mtime_ns
         return times
 
 

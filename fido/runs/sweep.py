@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-
+from fido.runs.run_settings import read_made_by, read_settings
 from fido.runs.shards import EXECUTION_KEYS
 from fido.runs.store import ResultsStore
 
@@ -61,12 +59,10 @@ def named_stores(
 
 def run_name(folder: Path) -> str:
     """What a run did: the chosen explainer, with objective and infiller where it uses them."""
-    records, settings = hydra_records(folder), folder / "settings.json"
-    if not records or not settings.is_file():
+    choices = read_made_by(folder).get("choices")
+    if not choices:
         return folder.resolve().name
-    hydra = (records[0] / "hydra.yaml").read_text(encoding="utf-8")
-    choices = yaml.safe_load(hydra)["hydra"]["runtime"]["choices"]
-    uses = json.loads(settings.read_text(encoding="utf-8"))["explainer"]
+    uses = read_settings(folder).get("explainer", {})
     parts = [choices["explainer"]]
     parts += [choices[kind] for kind in ("objective", "infiller") if kind in uses]
     return " ".join(map(str, parts))
@@ -121,11 +117,9 @@ def sweep_stores(folder: Path) -> dict[str, ResultsStore]:
     """The stores below a sweep's folder by the settings in which they differ from each other."""
     overrides: dict[Path, list[str]] = {}
     for explanations in sorted(folder.rglob("explanations"), key=_by_number):
-        records = hydra_records(explanations.parent)
-        if records and explanations.is_dir():
-            text = (records[0] / "overrides.yaml").read_text(encoding="utf-8")
-            given = map(str, yaml.safe_load(text))
-            overrides[explanations.parent] = [o for o in given if not o.startswith(EXECUTION_KEYS)]
+        made_by = read_made_by(explanations.parent)
+        if "overrides" in made_by and explanations.is_dir():
+            overrides[explanations.parent] = made_by["overrides"]
     telling = {
         job: [override for override in given if not override.startswith(UNNAMED_KEYS)]
         for job, given in overrides.items()
@@ -152,5 +146,5 @@ def _by_number(path: Path) -> list[tuple[float, str]]:
 
 
 def hydra_records(run: Path) -> list[Path]:
-    """Where Hydra noted how a run was started: in `.hydra`, or in a folder below it a shard."""
+    """Where it is noted how a run was started: in `.hydra`, or in a folder below it a shard."""
     return sorted(path.parent for path in (run / ".hydra").rglob("overrides.yaml"))

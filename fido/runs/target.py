@@ -58,6 +58,18 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
     )
 
 
+def check_target(target: str | int, class_names: Sequence[str]) -> None:
+    """Refuse a target that no image can have, before any is read.
+
+    Raises:
+        ValueError: See `resolve_target`.
+    """
+    if isinstance(target, int) or target.lstrip("-").isdigit():
+        _checked(int(target), f"target={int(target)}", class_names)
+    elif target not in POLICIES:
+        class_index(target, class_names)
+
+
 def resolve_target(
     target: str | int,
     sample: Sample,

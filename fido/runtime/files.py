@@ -20,8 +20,31 @@ class DamagedFileError(ValueError):
 
     def __init__(self, path: Path, reason: object) -> None:
         super().__init__(
-            f"{path} is damaged ({reason}): remove it, and the same command makes it again"
+            f"{path} is damaged ({reason}): remove it, and the command that wrote it makes it again"
         )
+        self.path, self.reason = path, str(reason)
+
+    def __reduce__(self) -> tuple[type[DamagedFileError], tuple[Path, str]]:
+        return type(self), (self.path, self.reason)  # errors of workers travel
+
+
+def set_aside(path: Path, folder: Path | None = None) -> Path | None:
+    """Move a file that cannot be read to `damaged/`.
+
+    Args:
+        path: The file.
+        folder: Where `damaged/` is; None is the file's own folder.
+
+    Returns:
+        Where it is now; None if another process has moved it.
+    """
+    target = (folder or path.parent) / "damaged" / path.name
+    target.parent.mkdir(exist_ok=True)
+    try:
+        path.replace(target)
+    except FileNotFoundError:
+        return None
+    return target
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -33,8 +56,10 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"expected a JSON object, got {type(content).__name__}")
+    except (ValueError, RecursionError) as error:
         raise DamagedFileError(path, error) from error
     return content
 
@@ -52,7 +77,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         mode = temporary.stat().st_mode
         yield temporary
         os.chmod(temporary, mode)
+        flush(temporary)
         os.replace(temporary, path)
+
+
+def flush(path: Path) -> None:
+    """Have the disk hold a file's bytes.
+
+    Without it a power cut soon after a rename may leave an empty file of that name (ext4, xfs).
+    """
+    place = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(place)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # file systems that cannot
+            raise
+    finally:
+        os.close(place)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,6 +115,7 @@ def create_json(path: Path, value: Any) -> bool:
     """
     with _temporary(path) as temporary:
         temporary.write_text(_json(value), encoding="utf-8")
+        flush(temporary)
         try:
             os.link(temporary, path)
         except FileExistsError:

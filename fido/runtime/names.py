@@ -36,3 +36,14 @@ def file_name(text: str) -> str:
 def text_of(name: str) -> str | None:
     """The text whose `file_name` this is; None where the name was cut."""
     return None if _SHORTENED in name else unquote(name, errors="surrogateescape")
+
+
+def printable(text: str) -> str:
+    r"""Text for a terminal, a log or a picture: what moves a cursor or is no text is escaped.
+
+    Letters of all scripts stay; control characters, line breaks and bytes of file names that are
+    no UTF-8 become "\n", "\x1b", "\udcff".
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import save_file
 from torch import nn
@@ -51,8 +52,13 @@ class TrainingCheckpoint(pl.Callback):
         Args:
             trainer: Has this callback.
             module: Has data loaders of its own; see `AveragedTraining`.
+
+        Raises:
+            ValueError: If the checkpoint cannot be read, or holds more than tensors and numbers.
         """
         resume = self.resume_from()
+        if resume is not None:
+            _check(resume)
         with warnings.catch_warnings():
             # Frozen submodules are in evaluation mode on purpose.
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
@@ -96,3 +102,14 @@ class TrainingCheckpoint(pl.Callback):
         """Save if a user stopped the training; an error leaves the last good file as it is."""
         if isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
             self.save(trainer, pl_module)
+
+
+def _check(checkpoint: Path) -> None:
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # every reader has its own exceptions; all mean the same here
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of a training, is cut off, or holds more than tensors "
+            "and numbers, which would run code and is not read. Remove it to begin anew "
+            f"({error})"
+        ) from error

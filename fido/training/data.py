@@ -78,7 +78,12 @@ def cached_files(
                 images[index] = decode(path, size)
             images.flush()
         write_json(target.with_suffix(".json"), {"root": root.name, "size": size, "names": names})
-    return np.load(target, mmap_mode="r"), names
+    try:
+        return np.load(target, mmap_mode="r", allow_pickle=False), names
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{target} is damaged: remove it, and it is made again ({error})"
+        ) from error
 
 
 class RandomCrops:

@@ -19,9 +19,7 @@ from fido.runs.sweep import sweep_stores
 
 def jobs(folder, **overrides):
     for name, given in overrides.items():
-        (folder / name / ".hydra").mkdir(parents=True)
-        OmegaConf.save(OmegaConf.create(given), folder / name / ".hydra" / "overrides.yaml")
-        yield ResultsStore(folder / name)
+        yield ResultsStore(folder / name, {}, {"overrides": given})
 
 
 def test_only_the_maps_that_are_drawn_are_read(tmp_path, monkeypatch):

@@ -148,14 +148,11 @@ def test_a_sweep_whose_scores_fail_says_so_and_ends_with_an_error(tmp_path):
 
 
 def hydra_run(folder, saliency=None, settings=None, overrides=(), **choices):
-    store = ResultsStore(folder, settings or {"explainer": {"infiller": "???"}})
+    made_by = {"choices": choices, "overrides": list(overrides)}
+    store = ResultsStore(folder, settings or {"explainer": {"infiller": "???"}}, made_by)
     if saliency is not None:
         row = {"id": "a", "status": "explained", "label": 1, "target": 1}
         store.save(planted_sample(image_id="a"), Explanation("a", 1, saliency), row)
-    (folder / ".hydra").mkdir()
-    hydra = {"hydra": {"runtime": {"choices": choices}}}
-    (folder / ".hydra" / "hydra.yaml").write_text(json.dumps(hydra))
-    (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(list(overrides)))
 
 
 def test_runs_are_named_by_what_they_did(tmp_path):

@@ -1,20 +1,78 @@
 """Names of files go through Hydra's grammar as they are."""
 
+import shlex
+
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
 
+from fido.app.messages import explained
 from fido.app.quoting import quoted, split_folders
 
 
 @pytest.mark.parametrize(
-    "name", ["photo (1).jpg", "a=b.jpg", "x,y.jpg", "it's.jpg", "写真.jpg", 'q".jpg']
+    "name",
+    [
+        "photo (1).jpg",
+        "a=b.jpg",
+        "x,y.jpg",
+        "it's.jpg",
+        "写真.jpg",
+        'q".jpg',
+        "[x].jpg",
+        "{x}.jpg",
+        "a${b}.jpg",
+        "${oc.env:HOME}.jpg",
+        "~x.jpg",
+        "-dash.jpg",
+        "a\\b.jpg",
+        "back\\",
+        'back\\".jpg',
+        "50% & more #1; a|b!.jpg",
+        "285",
+        "1e3",
+        "true",
+        "null",
+    ],
 )
-def test_a_file_may_have_any_name(name, tmp_path):
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_file_may_have_any_name(name, relative, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / name).touch()
-    (word,) = quoted([f"data.path={tmp_path / name}"])
-    (override,) = OverridesParser.create().parse_overrides([word])
-    assert override.value() == str(tmp_path / name)
+    given = name if relative else str(tmp_path / name)
+    assert read(f"data.path={given}") == given
+
+
+def read(word):
+    """What a run finds in its configuration."""
+    (override,) = OverridesParser.create().parse_overrides(quoted([word]))
     assert not override.is_sweep_override()
+    return OmegaConf.create({"a": override.value()}).a
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("data.ids=285", "285"),
+        ("data.ids=photo (1)", "photo (1)"),
+        ("data.ids=[001,1e3,true, a b]", ["001", "1e3", "true", "a b"]),
+        ("data.ids=['x',\"y\"]", ["x", "y"]),
+        ("classifier.class_names=[no,1,null]", ["no", "1", "null"]),
+        ("hydra.run.dir=my run (2)", "my run (2)"),
+    ],
+)
+def test_texts_are_texts(word, value):
+    assert read(word) == value
+
+
+@pytest.mark.parametrize("word", ["target=it's", "target=f(x", 'target=a"b', "target=[x] y"])
+def test_an_error_shows_the_exact_quoting(word, monkeypatch):
+    with pytest.raises(OverrideParseException) as raised:
+        OverridesParser.create().parse_overrides(quoted([word]))
+    words = explained(raised.value)
+    (advised,) = shlex.split(words.partition("quoted twice: ")[2])
+    assert read(advised) == word.partition("=")[2]
 
 
 def test_what_is_no_file_stays_for_hydra(tmp_path, monkeypatch):

@@ -227,9 +227,35 @@ def test_damaged_files_are_named_set_aside_and_made_again(tmp_path, damage):
     assert store.set_aside_damaged() == []
 
 
-def test_a_damaged_settings_file_is_named(tmp_path):
-    ResultsStore(tmp_path, {"seed": 0})
-    (tmp_path / "settings.json").write_text('{"seed"')
+def test_damaged_notes_and_names_are_made_again(tmp_path):
+    store = ResultsStore(tmp_path)
+    store.save_not_explained({"id": "b", "status": "failed", "reason": "x"})
+    (note,) = (tmp_path / "not_explained").iterdir()
+    note.write_text("")
+    with pytest.raises(DamagedFileError, match=rf"{note.name} is damaged"):
+        store.rows()
+    assert store.set_aside_damaged() == [tmp_path / "damaged" / note.name]
+    assert store.rows() == []
+    (tmp_path / "class_names.json").write_text("")
+    store.save_class_names(["cat"])
+    assert store.class_names() == ["cat"]
+
+
+def test_a_foreign_file_among_results_is_named(tmp_path):
+    store = ResultsStore(tmp_path)
+    (tmp_path / "explanations" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(DamagedFileError, match=r"model\.safetensors is damaged"):
+        list(store)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"seed"', b"[1]", b"\xff\xfe"])
+def test_damaged_settings_are_made_again_unless_results_are_of_them(tmp_path, damage):
+    store = ResultsStore(tmp_path, {"seed": 0})
+    (tmp_path / "settings.json").write_bytes(damage)
+    assert ResultsStore(tmp_path, {"seed": 0}).settings() == {"seed": 0}
+    assert (tmp_path / "damaged" / "settings.json").read_bytes() == damage
+    store.save(planted_sample(), explanation(), row())
+    (tmp_path / "settings.json").write_bytes(damage)
     with pytest.raises(DamagedFileError, match=r"settings\.json is damaged"):
         ResultsStore(tmp_path, {"seed": 0})
 

@@ -1,0 +1,55 @@
+"""Names of contents: sha256 of files, of folders and of a network's tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def file_digest(path: Path) -> str:
+    """Sha256 of a file's bytes, hexadecimal; read once a process unless the file changes.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    about = path.stat()
+    return _file_digest(path.absolute(), about.st_size, about.st_mtime_ns)
+
+
+def folder_digest(folder: Path) -> str:
+    """Sha256 of the names and contents of all files of a folder; hidden ones do not count.
+
+    Raises:
+        OSError: If one cannot be read.
+    """
+    sha = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".") for part in parts):
+            sha.update(f"{'/'.join(parts)}\0{file_digest(path)}\n".encode(errors="surrogateescape"))
+    return sha.hexdigest()
+
+
+def network_digest(network: nn.Module) -> str | None:
+    """Sha256 of all parameters and buffers with their names; None if there are none.
+
+    Device and memory layout do not count.
+    """
+    sha, tensors = hashlib.sha256(), 0
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.numel():
+            tensors += 1
+            sha.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}\0".encode())
+            plain = tensor.detach().cpu().contiguous().reshape(-1)
+            sha.update(plain.view(torch.uint8).numpy().data)
+    return sha.hexdigest() if tensors else None
+
+
+@lru_cache(maxsize=256)  # weights, not photos without end
+def _file_digest(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,35 @@
+import os
+
+import torch
+from torch import nn
+
+from fido.runtime.digests import file_digest, folder_digest, network_digest
+
+
+def test_files_and_folders_are_known_by_what_is_in_them(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+        (folder / "w.bin").write_bytes(b"weights")
+        (folder / "config.json").write_text("{}")
+    assert file_digest(one / "w.bin") == file_digest(other / "w.bin")
+    assert folder_digest(one) == folder_digest(other)
+    (other / ".cache").write_text("hidden")
+    assert folder_digest(one) == folder_digest(other)
+    before = os.stat(other / "w.bin")
+    (other / "w.bin").write_bytes(b"WEIGHTS")  # same size
+    os.utime(other / "w.bin", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert file_digest(one / "w.bin") != file_digest(other / "w.bin")
+    assert folder_digest(one) != folder_digest(other)
+
+
+def test_networks_are_known_by_their_tensors():
+    torch.manual_seed(0)
+    one = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    digest = network_digest(one)
+    assert network_digest(one.to(memory_format=torch.channels_last)) == digest
+    with torch.no_grad():
+        one[1].running_mean[0] += 1e-3
+    assert network_digest(one) != digest
+    assert network_digest(nn.ReLU()) is None
+    assert len(network_digest(nn.Linear(2, 2).to(torch.bfloat16))) == 64
