@@ -97,7 +97,10 @@ def execute(
     shard = Shard(cfg.shard, cfg.num_shards)
     device = pick_device(cfg.device)
     check(Path(cfg.output_dir), file_settings(cfg), partly=True)  # before networks are built
-    terminal, settings = Terminal(title=shard.name, folder=cfg.output_dir), logged_settings(cfg, choices)
+    terminal, settings = (
+        Terminal(title=shard.name, folder=cfg.output_dir),
+        logged_settings(cfg, choices),
+    )
     progress = Listeners(terminal)
     classifier = build_classifier(cfg.classifier, device)
     shared = {

@@ -22,6 +22,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from fido.app.folders import CommandGroups
+from fido.app.help import options_of
 from fido.app.quoting import exact_quoting
 
 RENAMED = {
@@ -142,7 +144,9 @@ def _own(error: Exception) -> Exception:
 
 def _no_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    # Of an option in a list ([deletion,...]) Hydra says no alternatives.
     options = [name for name in error.options or [] if not name.startswith("_")]
+    options = options or list(options_of(CommandGroups.command, group))
     if not options:
         return str(error).split("\n")[0]
     nearest = get_close_matches(option, options, n=1)
