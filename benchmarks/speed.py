@@ -3,6 +3,7 @@
     python benchmarks/speed.py                 # FIDO by infiller: a table on stdout
     python benchmarks/speed.py --rows methods  # SP, RISE, LIME against bare forwards; calls of MP2
     python benchmarks/speed.py --json out.json # and the numbers as JSON
+    python benchmarks/speed.py --device cuda   # on a GPU, which has not been tried yet
 
 Everything runs in one process and in turns, so that ratios hold while the machine's speed drifts;
 the median over rounds is printed. The floor is as many bare passes on as many images as the
@@ -58,7 +59,8 @@ def photos(classifier: Classifier, count: int) -> list[Sample]:
 def floor(classifier: Classifier, steps: int) -> Callable[[], object]:
     """`steps` bare forward and backward passes of the log-odds on 8 images."""
     image = torch.rand(SAMPLES, 3, *classifier.size).to(memory_format=classifier.memory_format)
-    target = torch.full((SAMPLES,), 967)
+    image = image.to(classifier.device)
+    target = torch.full((SAMPLES,), 967, device=classifier.device)
 
     def run() -> None:
         for _ in range(steps):
@@ -74,7 +76,7 @@ def explanation(
     samples = photos(classifier, images)
     fido = Fido(
         classifier,
-        infiller,
+        infiller.to(classifier.device),
         SSR(1e-3),
         partial(ConcreteMask, grid=grid, unit="cell"),
         samples=SAMPLES,
@@ -99,9 +101,9 @@ Timed = dict[str, tuple[Callable[[], object], str, int]]
 """Name of a row to what is run, the row that it is divided by, and how many passes that is."""
 
 
-def rows(steps: int, with_bf16: bool) -> Timed:
+def rows(steps: int, with_bf16: bool, device: torch.device) -> Timed:
     """FIDO with every infiller, and the floor."""
-    classifier = fold_batch_norms(efficientnet_lite(0))
+    classifier = fold_batch_norms(efficientnet_lite(0)).to(device)
     floor_name = "floor: folded, channels_last"
     nchw = "floor: as loaded, NCHW"
     simple = {
@@ -112,8 +114,8 @@ def rows(steps: int, with_bf16: bool) -> Timed:
     }
     timed: Timed = {
         floor_name: (floor(classifier, steps), LOADED, steps),
-        LOADED: (floor(efficientnet_lite(0), steps), nchw, steps),
-        nchw: (floor(efficientnet_lite(0, channels_last=False), steps), nchw, steps),
+        LOADED: (floor(efficientnet_lite(0).to(device), steps), nchw, steps),
+        nchw: (floor(efficientnet_lite(0, channels_last=False).to(device), steps), nchw, steps),
     }
     for name, infiller in {**simple, **learned_infillers()}.items():
         run = explanation(classifier, infiller, steps)
@@ -125,7 +127,7 @@ def rows(steps: int, with_bf16: bool) -> Timed:
     )
     if with_bf16:
         timed["floor: folded, channels_last, bf16"] = (
-            floor(fold_batch_norms(efficientnet_lite(0, precision="bf16")), steps),
+            floor(fold_batch_norms(efficientnet_lite(0, precision="bf16")).to(device), steps),
             floor_name,
             steps,
         )
@@ -175,13 +177,14 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=104, help="forwards of a method")
     parser.add_argument("--steps", type=int, default=30, help="optimisation steps a measurement")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="cpu | cuda, for the rows of FIDO")
     parser.add_argument("--no-bf16", action="store_true", help="leave the bf16 floor out")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     keep_freed_memory()  # as every command does; what that saves: benchmarks/allocator.py
-    fido_rows = arguments.rows == "fido"
+    fido_rows, device = arguments.rows == "fido", torch.device(arguments.device)
     if fido_rows:
-        timed = rows(arguments.steps, not arguments.no_bf16)
+        timed = rows(arguments.steps, not arguments.no_bf16, device)
     else:
         timed = perturbations(fold_batch_norms(efficientnet_lite(0)), arguments.passes)
     seconds: dict[str, list[float]] = {name: [] for name in timed}
@@ -189,6 +192,8 @@ def main() -> None:
         for name, (run, _, _) in timed.items():
             started = time.perf_counter()
             run()
+            if device.type == "cuda":  # passes return before they are computed
+                torch.cuda.synchronize(device)
             if round_:  # the first round warms up
                 seconds[name].append(time.perf_counter() - started)
     table = []
@@ -204,8 +209,10 @@ def main() -> None:
                 "of_loaded": _ratio(seconds[name], seconds.get(LOADED)),
             }
         )
-    memory = peak_memory() if fido_rows else None
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()};")
+    on_cpu = device.type == "cpu"
+    memory = peak_memory() if fido_rows and on_cpu else None
+    place = platform.machine() if on_cpu else torch.cuda.get_device_name(device)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {place};")
     each = f"step of {SAMPLES} samples" if fido_rows else "forward pass"
     print(f"224 pixels, {arguments.rounds} rounds\n")
     print(f"| row | ms a {each} | ratio | min to max | divided by | of the classifier as loaded |")

@@ -86,6 +86,7 @@ class Explanation:
             method makes one.
         estimates: (k, 3, h', w') uint8 images on the way to the counterfactual, first to last, at
             the size that the method works at.
+        standard_error: (1, h, w) of `keep_prob` over repeated optimisations, where there were some.
         history: Curves of the optimisation, each (steps,) float32: "loss" and "score" in nats,
             "area" as a share of the image.
         cost: Rows that went through each network: "forward", "backward", "infill".
@@ -98,6 +99,7 @@ class Explanation:
     saliency: Tensor
     threshold: float = 0.5
     keep_prob: Tensor | None = None
+    standard_error: Tensor | None = None
     counterfactual: Tensor | None = None
     estimates: Tensor | None = None
     history: dict[str, Tensor] = field(default_factory=dict)

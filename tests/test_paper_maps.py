@@ -1,4 +1,4 @@
-"""Maps of `experiment=paper` are those of version 0.1, bit for bit where the arithmetic is.
+"""Maps of `experiment=paper` (or `preset=paper`) are those of version 0.1, bit for bit if possible.
 
 `fixtures/paper_maps.safetensors` holds the planted photo and the maps that commit e83841a made of
 it with 40 steps of `experiment=paper`, one for each infiller.
@@ -41,8 +41,9 @@ def one_thread():
 def test_maps_of_the_paper_are_what_they_were(one_thread, name):
     infiller, objective = name.split("_")
     config = explain_config(
-        "experiment=paper",
+        "preset=paper" if objective == "sdr" else "experiment=paper",
         f"infiller={infiller}",
+        *(["infiller.reconstruct=true"] if infiller == "vae" else []),  # as the authors' code
         f"objective={objective}",
         "explainer.steps=40",
     )

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from fido.app.folders import conf_folder
 from fido.app.instantiate import build, pick_device
 from fido.classifiers.base import Classifier
+from fido.classifiers.black_box import BlackBox, Function
 from fido.classifiers.self_check import check_classifier
 from fido.data.image import ImageLike, load_image
 from fido.explainers.base import Explainer, Progress, needs_gradient
@@ -34,7 +35,7 @@ SHARED = ("classifier", "infiller", "progress")
 
 
 def explain(
-    classifier: nn.Module,
+    classifier: nn.Module | Function,
     image: ImageLike,
     target: str | int | None = None,
     *,
@@ -60,7 +61,9 @@ def explain(
 
     Args:
         classifier: A fido `Classifier`, or any `nn.Module` that maps a normalised batch to logits.
-            A module is copied; its modes, gradients and memory layout stay as they are.
+            A module is copied; its modes, gradients and memory layout stay as they are. Any other
+            function is asked for probabilities, (n, 3, h, w) array in [0, 1] -> (n, classes), and
+            "fido" then takes `gradient="leave_one_out"`; see `fido.classifiers.black_box.BlackBox`.
         image: A path, a PIL image, or pixels in [0, 1] or uint8 at the classifier's size; see
             `load_image`. Files and PIL images are resized and cropped as the classifier's
             preprocessing does; a plain module crops nothing.
@@ -75,9 +78,9 @@ def explain(
         device: Where to compute, "cpu", "cuda:1" or "auto"; None is where the classifier is.
         mean: Of a plain module, three numbers in [0, 1] units; None is ImageNet's.
         std: Of a plain module, three numbers in [0, 1] units; None is ImageNet's.
-        size: Of a plain module: (h, w) in pixels, or one number for a square. May be left out for
-            pixels, which have a size.
-        class_names: Of a plain module; None numbers the classes.
+        size: Of a plain module or function: (h, w) in pixels, or one number for a square. May be
+            left out for pixels, which have a size.
+        class_names: Of a plain module or function; None numbers the classes.
         output: Of a plain module: "softmax", or "sigmoid" for labels that are independent; None
             tells by the number of outputs. See `fido.Classifier`.
         channels: Of a plain module: 3, or 1 for grey images; None asks its first convolution.
@@ -127,6 +130,8 @@ def explain(
     # Configuration first: a misspelt name should not wait for an image or a network.
     cfg = _configuration(method, infiller, objective, seed, settings)
     with _wrapped(classifier, image, options, device) as wrapped, torch.enable_grad():
+        if not wrapped.differentiable and "gradient" in cfg.explainer:
+            cfg.explainer.gradient = settings.get("gradient", "leave_one_out")
         sample = _sample(wrapped, image, target, image_id)
         explainer = _explainer(cfg, wrapped, infiller, progress)
         check_classifier(wrapped, sample.image, needs_gradient(explainer))
@@ -180,6 +185,7 @@ def _place(explainer: DictConfig, method: str, name: str) -> DictConfig:
         ValueError: If no part has it; names the settings that there are.
     """
     parts = [explainer] + [explainer[part] for part in ("objective", "mask") if part in explainer]
+    parts += [more for part in parts for more in part.get("_args_", [])]
     known: list[str] = []
     for part in parts:
         names = _names(part)
@@ -205,12 +211,21 @@ def _names(part: DictConfig) -> list[str]:
 
 @contextmanager
 def _wrapped(
-    network: nn.Module,
+    network: nn.Module | Function,
     image: ImageLike,
     options: Mapping[str, Any],
     device: str | torch.device | None,
 ) -> Iterator[Classifier]:
     """A classifier on the device; what the user gave is as it was when the context ends."""
+    if "size" not in options and not isinstance(network, Classifier):
+        options = {**options, "size": _size_of(image)}
+    if not isinstance(network, nn.Module):
+        for name in ("mean", "std"):
+            if name in options:
+                raise ValueError(f"{name}: a function gets pixels in [0, 1] and has none")
+        box = BlackBox(network, **options)
+        yield box if device is None else box.to(pick_device(str(device)))
+        return
     with _left_as_it_was(network):
         if isinstance(network, Classifier):
             if options:
@@ -220,8 +235,6 @@ def _wrapped(
                 )
             classifier = network
         else:
-            if "size" not in options:
-                options = {**options, "size": _size_of(image)}
             classifier = Classifier(network, **options, crop_fraction=1.0)
         yield classifier if device is None else classifier.to(pick_device(str(device)))
 

@@ -69,6 +69,9 @@ class Classifier(nn.Module):
     weights_sha256: str | None = None
     """Of the weights as they were read, where a command built it; folding changes them."""
 
+    differentiable: bool = True
+    """Whether a score has a gradient with respect to the image."""
+
     def __init__(
         self,
         network: nn.Module,

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from fido.masks.concrete import composite
+from fido.masks.leave_one_out import leave_one_out
 from fido.masks.objectives import Objective
+from fido.masks.patience import Patience
 from fido.masks.sparsity import SparsitySearch
 from fido.runtime.noise import ImageNoise
 
 Infill = Callable[[Tensor, Tensor, ImageNoise | None], Tensor]
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
+Gradient = Literal["relaxed", "leave_one_out"]
 
-CHECK_EVERY = 4  # steps between two looks at the region of now, where the sparsity is searched for
+CHECK_EVERY = 4  # steps between two looks at the region of now, by search and by patience
 
 
 class LearnedMask(Protocol):
@@ -28,6 +31,10 @@ class LearnedMask(Protocol):
 
         `progress` is the share of the steps that are done, from 0 to 1.
         """
+        ...
+
+    def draw(self, samples: int, noise: ImageNoise, progress: float) -> tuple[Tensor, Tensor]:
+        """(b * samples, 1, h, w) of zeros and ones and their (b * samples,) log probability."""
         ...
 
     def binarize(self, keep: Tensor) -> Tensor:
@@ -74,13 +81,17 @@ class MaskOptimisation(pl.LightningModule):
         samples: Number s of masks per image and step.
         steps: Number of steps.
         learning_rate: Learning rate of Adam; falls linearly to 0 over the steps.
+        gradient: "relaxed": through relaxed masks, infills and classifier. "leave_one_out": of
+            the expected score of binary masks, from the scores alone; see `leave_one_out`.
+        patience: Steps without a change of its region, beyond 2 % of its pixels, after which an
+            image is done; None goes through all steps.
         on_step: Called after every step with its index and the newest entries of the curves.
 
     Attributes:
         curves: "loss", "score" (mean log-odds of the drawn masks), "area", each a list of (b,)
             tensors, one per step; "score_removed" of their complements where both are scored, and
             "sparsity" where it is searched for.
-        cost: Rows so far of one image: "forward", "backward", "infill".
+        cost: Rows so far, (b,) each: "forward", "backward", "infill".
 
     Source: Chang et al. 2019, section 3 and appendix.
     """
@@ -98,6 +109,8 @@ class MaskOptimisation(pl.LightningModule):
         samples: int,
         steps: int,
         learning_rate: float,
+        gradient: Gradient = "relaxed",
+        patience: int | None = None,
         on_step: Callable[[int, dict[str, Tensor]], None] | None = None,
     ) -> None:
         super().__init__()
@@ -112,9 +125,17 @@ class MaskOptimisation(pl.LightningModule):
         self.samples = samples
         self.steps = steps
         self.learning_rate = learning_rate
+        self.gradient = gradient
         self.on_step = on_step
         self.curves: dict[str, list[Tensor]] = {}
-        self.cost = {"forward": 0, "backward": 0, "infill": 0}
+        images = len(image)
+        self.cost = {
+            name: torch.zeros(images, dtype=torch.long)
+            for name in ("forward", "backward", "infill")
+        }
+        self.running = list(range(images))
+        self.patience = None if patience is None else Patience(patience, images)
+        self._done: dict[int, tuple[int, Tensor]] = {}  # image to its steps and its map
         self.photo: Tensor | None = None
         self.search: SparsitySearch | None = None
         if objective.needs_photo:
@@ -125,23 +146,41 @@ class MaskOptimisation(pl.LightningModule):
                 pixels = image.shape[-2] * image.shape[-1]
                 self.search = SparsitySearch(objective, self.photo, pixels)
 
-    def training_step(self, step: Tensor, batch_idx: int) -> Tensor:
-        """Return the loss of one step, summed over the images, and extend the curves."""
+    def training_step(self, step: Tensor, batch_idx: int) -> Tensor | None:
+        """Return the loss of one step, summed over the images, and extend the curves.
+
+        None, which ends the steps, when all images are done.
+        """
         progress = int(step) / max(self.steps - 1, 1)
         if self.search is not None and int(step) % CHECK_EVERY == 0:
             self._search_sparsity(self.search, progress)
+        if self.patience is not None and int(step) % CHECK_EVERY == 0:
+            self._stop_the_settled(self.patience, int(step))
+            if not self.running:
+                self.trainer.should_stop = True
+                return None
 
-        # Draw relaxed masks, infill what their binary versions drop, and score the mixed images.
-        keep = self.mask.sample(self.samples, self.mask_noise, progress)
-        rows = self._log_odds(self.objective.views(keep, self.samples))
-        self.cost["backward"] += len(rows) // len(self.image)
+        # Draw masks, infill what their binary versions drop, and score the mixed images.
+        log_prob = None
+        if self.gradient == "relaxed":
+            keep = self.mask.sample(self.samples, self.mask_noise, progress)
+            rows = self._log_odds(self.objective.views(keep, self.samples))
+            self.cost["backward"][self.running] += len(rows) // len(self.image)
+        else:
+            keep, log_prob = self.mask.draw(self.samples, self.mask_noise, progress)
+            with torch.no_grad():
+                rows = self._log_odds(self.objective.views(keep, self.samples))
 
         # Average over the samples of an image, and weigh the score against the region's size.
         views = rows.view(len(self.image), -1, self.samples)
-        score = self.objective.rated(views, self.photo).reshape(-1, self.samples).mean(1)
+        rated = self.objective.rated(views, self.photo)
+        score = rated.reshape(-1, self.samples).mean(1)
         keep_prob = self.mask.keep_prob(progress)
         sparsity = None if self.search is None else self.search.value
         loss = self.objective.loss(score, keep_prob, int(step), sparsity)
+        if log_prob is not None:
+            terms = self.objective.class_term(rated.transpose(1, 2).flatten())
+            loss = loss + leave_one_out(terms.view(-1, self.samples), log_prob)
 
         # Extend the curves.
         newest = {
@@ -162,12 +201,22 @@ class MaskOptimisation(pl.LightningModule):
         return loss.sum()
 
     def _log_odds(self, keep: Tensor) -> Tensor:
-        """(b * n, 1, h, w) masks -> (b * n,) log-odds of the mixed images."""
-        infill = self.infill(self.image, self.mask.binarize(keep), self.infill_noise)
-        each = len(keep) // len(self.image)
-        self.cost["forward"] += each
-        self.cost["infill"] += each
-        return self.score(composite(self.image, keep, infill), self.target.repeat_interleave(each))
+        """(b * n, 1, h, w) masks -> (b * n,) log-odds of the mixed images; 0 of images done."""
+        images, each = len(self.image), len(keep) // len(self.image)
+        image, target, noise = self.image, self.target, self.infill_noise
+        if len(self.running) < images:
+            keep = keep.view(images, each, *keep.shape[1:])[self.running].flatten(0, 1)
+            image, target = image[self.running], target[self.running]
+            noise = None if noise is None else noise.of(self.running)
+        infill = self.infill(image, self.mask.binarize(keep), noise)
+        self.cost["forward"][self.running] += each
+        self.cost["infill"][self.running] += each
+        score = self.score(composite(image, keep, infill), target.repeat_interleave(each))
+        if len(self.running) == images:
+            return score
+        every = score.new_zeros(images, each)
+        every[self.running] = score.view(-1, each)
+        return every.flatten()
 
     @torch.no_grad()
     def _search_sparsity(self, search: SparsitySearch, progress: float) -> None:
@@ -176,12 +225,28 @@ class MaskOptimisation(pl.LightningModule):
         region = (self.objective.saliency(keep_prob) > 0.5).float()
         search.update(self._log_odds(search.masks(region)), region, keep_prob, progress)
 
+    @torch.no_grad()
+    def _stop_the_settled(self, patience: Patience, step: int) -> None:
+        """Take images whose region has settled out of the optimisation, with the map of now."""
+        maps = self._maps()
+        settled = patience.settled(self.objective.saliency(maps) > 0.5, step)
+        for image in [image for image in self.running if settled[image]]:
+            self._done[image] = (step, maps[image])
+            self.running.remove(image)
+
+    def _maps(self) -> Tensor:
+        """(b, 1, h, w) the maps, if the steps ended now."""
+        maps = self.mask.final_keep_prob()
+        return maps if self.search is None else self.search.result(maps)
+
     def final_keep_prob(self) -> Tensor:
         """(b, 1, h, w) the maps to show and to save, without gradient; call it after the steps."""
-        if self.search is None:
-            return self.mask.final_keep_prob()
-        self._search_sparsity(self.search, progress=1.0)
-        return self.search.result(self.mask.final_keep_prob())
+        if self.search is not None and self.running:
+            self._search_sparsity(self.search, progress=1.0)
+        maps = self._maps()
+        for image, (_, done) in self._done.items():
+            maps[image] = done
+        return maps
 
     def configure_optimizers(self) -> Any:
         """Return Adam with a learning rate that falls linearly to 0."""
@@ -197,5 +262,8 @@ class MaskOptimisation(pl.LightningModule):
     def history(self) -> list[dict[str, Tensor]]:
         """Return the curves of every image, (steps,) float32 tensors on the CPU."""
         stacked = {name: torch.stack(values).float().cpu() for name, values in self.curves.items()}
-        images = self.image.shape[0]
-        return [{name: curve[:, i] for name, curve in stacked.items()} for i in range(images)]
+        lengths = [self._done.get(image, (None,))[0] for image in range(len(self.image))]
+        return [
+            {name: curve[:length, image] for name, curve in stacked.items()}
+            for image, length in enumerate(lengths)
+        ]

@@ -28,7 +28,7 @@ def composite(image: Tensor, keep: Tensor, infill: Tensor) -> Tensor:
     Returns:
         (b * s, 3, h, w); where keep is 1 it equals the image bit for bit.
 
-    Source: Chang et al. 2019, eq. 1.
+    Source: Chang et al. 2019, eq. 2.
     """
     b, n = image.shape[0], keep.shape[0]
     rows = image.unsqueeze(1).expand(b, n // b, *image.shape[1:]).reshape_as(infill)
@@ -166,6 +166,32 @@ class ConcreteMask(nn.Module):
                 cells = self._relax(-self._logits(progress), samples, noise, temperature)
                 return F.interpolate(cells, self.size, mode="nearest-exact")
             return self._relax(self._keep_logit(progress), samples, noise, temperature)
+
+    def draw(self, samples: int, noise: ImageNoise, progress: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Binary masks and the logarithm of their probability, which has a gradient.
+
+        They are those of `sample`, rounded: the same noise is kept and dropped alike.
+
+        Returns:
+            (b * s, 1, h, w) of zeros and ones without gradient, and (b * s,) log probability in
+            nats; row r belongs to image r // s.
+
+        Raises:
+            ValueError: If masks are not drawn independently, or have no probability of their own.
+        """
+        if self.unit == "blob" or self.antithetic:
+            raise ValueError(
+                "explainer.gradient=leave_one_out needs masks that are drawn independently: "
+                "mask.unit=cell or pixel, mask.antithetic=false"
+            )
+        logits = -self._logits(progress) if self.unit == "cell" else self._keep_logit(progress)
+        with torch.no_grad():
+            kept = (self._relax(logits, samples, noise, 1.0) > 0.5).to(logits.dtype)
+        rows = logits.repeat_interleave(samples, 0)
+        each = kept * F.logsigmoid(rows) + (1 - kept) * F.logsigmoid(-rows)
+        if self.unit == "cell":
+            kept = F.interpolate(kept, self.size, mode="nearest-exact")
+        return kept, each.sum((1, 2, 3))
 
     def binarize(self, keep: Tensor) -> Tensor:
         """Zeros and ones, without gradient: a pixel is kept where its sample exceeds one half."""

@@ -1,4 +1,4 @@
-"""Uniform numbers whose neighbours agree: masks drawn from them have holes of a size."""
+"""Random numbers whose neighbours agree: masks drawn from them have holes of a size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,32 @@ from fido.runtime.noise import ImageNoise
 def blob_uniform(
     rows: int, size: tuple[int, int], blob_sizes: Sequence[float], noise: ImageNoise
 ) -> Tensor:
-    """Fields of uniform numbers, correlated over a number of pixels.
+    """Fields of uniform numbers, correlated over a number of pixels: `u = Phi(blob_normal)`.
 
-    `u = Phi(filtered white noise)`: every number by itself is uniform on (0, 1), exactly and at
-    the border too, because the filter has unit l2 norm and runs over noise around the image.
+    Every number by itself is uniform on (0, 1), exactly and at the border too.
+
+    Args:
+        rows: Number of fields an image.
+        size: (h, w) in pixels.
+        blob_sizes: See `blob_normal`.
+        noise: The images' random numbers.
+
+    Returns:
+        (b * rows, 1, h, w) float32; row r belongs to image r // rows.
+
+    Source: Gaussian copula (Sklar 1959) over a stationary Gaussian field.
+    """
+    uniform: Tensor = torch.special.ndtr(blob_normal(rows, size, blob_sizes, noise))
+    return uniform
+
+
+def blob_normal(
+    rows: int, size: tuple[int, int], blob_sizes: Sequence[float], noise: ImageNoise
+) -> Tensor:
+    """Fields of standard normal numbers, correlated over a number of pixels.
+
+    White noise under a filter of unit l2 norm, which runs over noise around the image, so that
+    every number has unit variance at the border too.
 
     Args:
         rows: Number of fields an image.
@@ -30,8 +52,6 @@ def blob_uniform(
 
     Returns:
         (b * rows, 1, h, w) float32; row r belongs to image r // rows.
-
-    Source: Gaussian copula (Sklar 1959) over a stationary Gaussian field.
     """
     h, w = size
     fields: list[Tensor | None] = [None] * rows
@@ -44,8 +64,7 @@ def blob_uniform(
         for row, field in zip(mine, smooth.view(-1, len(mine), h, w).unbind(1), strict=True):
             fields[row] = field
     stacked = torch.stack([field for field in fields if field is not None], 1)
-    uniform: Tensor = torch.special.ndtr(stacked)
-    return uniform.view(-1, 1, h, w)
+    return stacked.view(-1, 1, h, w)
 
 
 def _gaussian(sigma: float) -> Tensor:

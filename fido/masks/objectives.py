@@ -34,12 +34,15 @@ class Objective(ABC):
         sparsity: Penalty per pixel of the region, in nats, >= 0; "auto" finds it for every image,
             see `fido.masks.sparsity.SparsitySearch`.
         total_variation: Penalty per unit of total variation of the keep probability, in nats, >= 0.
-        warmup_steps: The two penalties grow linearly from 0 to full strength over these steps.
+        warmup_steps: The penalties grow linearly from 0 to full strength over these steps.
         score: What an image says about the class; see `rated`.
         keep_share: Under "auto": the region alone keeps at least this share of the photo's
             probability, in (0, 1); None asks nothing.
         removed_share: Under "auto": without the region at most this share of it is left, in
             (0, 1); None asks nothing.
+        smoothness: Total variation in the price of pixels, >= 0: a unit of it costs as much as so
+            many pixels of the region, whatever their price. Specks pay more for their rim than
+            for their size.
 
     Raises:
         ValueError: If a number is out of range, or "auto" is asked nothing.
@@ -51,6 +54,7 @@ class Objective(ABC):
     score: Literal["log_odds", "log_probability", "clipped_log_odds"] = "log_odds"
     keep_share: float | None = None
     removed_share: float | None = None
+    smoothness: float = 0.0
 
     signs: ClassVar[tuple[int, ...]]
     """For every image that is scored of one mask: 1 if it shall keep the class, -1 if lose it."""
@@ -63,6 +67,7 @@ class Objective(ABC):
             "objective",
             sparsity=None if self.sparsity == "auto" else self.sparsity,
             total_variation=self.total_variation,
+            smoothness=self.smoothness,
             warmup_steps=self.warmup_steps,
         )
         check_choice(SCORES, "objective", score=self.score)
@@ -165,6 +170,8 @@ class Objective(ABC):
             and of the authors' code; as printed, the two equations have them exchanged.
         """
         size = self.saliency(keep_prob).sum((1, 2, 3))
+        if self.smoothness:
+            size = size + self.smoothness * total_variation(keep_prob)
         if isinstance(self.sparsity, str):
             if sparsity is None:
                 raise ValueError("objective.sparsity=auto needs the sparsity found so far")

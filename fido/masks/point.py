@@ -55,6 +55,16 @@ class PointMask(nn.Module):
             self.keep.clamp_(0, 1)
         return self._to_pixels(self.keep).repeat_interleave(samples, 0)
 
+    def draw(self, samples: int, noise: ImageNoise, progress: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Refused: one mask is no distribution.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            "explainer.gradient=leave_one_out needs a distribution over masks: explainer=fido"
+        )
+
     def binarize(self, keep: Tensor) -> Tensor:
         """Zeros and ones, without gradient: a pixel is kept while its value is 1.
 

@@ -51,8 +51,7 @@ class SparsitySearch:
 
     def masks(self, region: Tensor) -> Tensor:
         """(b, 1, h, w) regions -> (b * n, 1, h, w): the masks whose scores `update` wants."""
-        wanted = ((region, self._at_least), (1 - region, self._at_most))
-        return torch.stack([m for m, bound in wanted if bound is not None], 1).flatten(0, 1)
+        return constrained_masks(region, self._at_least, self._at_most)
 
     def update(self, log_odds: Tensor, region: Tensor, keep_prob: Tensor, progress: float) -> None:
         """Move the sparsities by what the regions of now do.
@@ -63,13 +62,7 @@ class SparsitySearch:
             keep_prob: (b, 1, h, w) the map as it is now.
             progress: Share of the steps that are done.
         """
-        scores = iter(log_odds.view(len(self.value), -1).unbind(1))
-        slacks = []
-        if self._at_least is not None:
-            slacks.append(next(scores) - self._at_least)
-        if self._at_most is not None:
-            slacks.append(self._at_most - next(scores))
-        slack = torch.stack(slacks).amin(0)
+        slack = slack_of(log_odds, self._at_least, self._at_most)
         if progress >= SETTLED:
             size = region.sum((1, 2, 3))
             better = (slack >= 0) & (size < self._smallest)
@@ -86,3 +79,29 @@ class SparsitySearch:
         if self._result is None:
             return keep_prob
         return torch.where(self._smallest.isfinite().view(-1, 1, 1, 1), self._result, keep_prob)
+
+
+def constrained_masks(region: Tensor, at_least: Tensor | None, at_most: Tensor | None) -> Tensor:
+    """(b, 1, h, w) regions -> (b * n, 1, h, w): the masks on which something is asked.
+
+    Args:
+        region: Zeros and ones.
+        at_least: What is asked of the region alone, None if nothing; see `Objective.bounds`.
+        at_most: What is asked of the rest alone.
+    """
+    wanted = ((region, at_least), (1 - region, at_most))
+    return torch.stack([mask for mask, bound in wanted if bound is not None], 1).flatten(0, 1)
+
+
+def slack_of(log_odds: Tensor, at_least: Tensor | None, at_most: Tensor | None) -> Tensor:
+    """(b * n,) log-odds under `constrained_masks` -> (b,) nats to the constraint that is nearest
+    to its bound; negative where one is violated.
+    """
+    given = [bound for bound in (at_least, at_most) if bound is not None]
+    scores = iter(log_odds.view(-1, len(given)).unbind(1))
+    slacks = []
+    if at_least is not None:
+        slacks.append(next(scores) - at_least)
+    if at_most is not None:
+        slacks.append(at_most - next(scores))
+    return torch.stack(slacks).amin(0)

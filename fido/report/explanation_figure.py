@@ -29,6 +29,7 @@ from fido.report.style import (
     save_figure,
     wrapped,
 )
+from fido.report.uncertainty_figure import uncertainty_figure
 from fido.runs.observer import Result
 from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
@@ -64,8 +65,12 @@ def draw_figures(
     paths = []
     for key in store if keys is None else keys:
         sample, explanation, edit = store.sample(key), store.load(key), store.edit(key)
+        path = figure_path(store, key, form)
+        if explanation.standard_error is not None:
+            sure = uncertainty_figure(sample, explanation)
+            paths.append(save_figure(sure, path.with_suffix(f".uncertainty.{form}"), dpi))
         figure = explanation_figure(sample, explanation, edit, names, about)
-        paths.append(save_figure(figure, figure_path(store, key, form), dpi))
+        paths.append(save_figure(figure, path, dpi))
     return paths
 
 

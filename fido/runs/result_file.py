@@ -62,8 +62,9 @@ def write_result(
 ) -> None:
     """Write everything that a report needs of one result, so that no network has to run again.
 
-    - `saliency`, and `keep_prob` where it is something else; a tensor `history/<curve>` for each
-      curve; `counterfactual` and `estimates` where the method makes them;
+    - `saliency`, `keep_prob` where it is something else, its `standard_error`; a tensor
+      `history/<curve>` for each curve; `counterfactual` and `estimates` where the method makes
+      them;
     - what was explained: `image` in 8 bits, `boxes` where known;
     - the edit by the explanation's region: images `kept` and `removed` in 8 bits, `probabilities`
       (3, classes) of photo and edits;
@@ -83,6 +84,7 @@ def write_result(
     tensors: dict[str, Tensor | None] = {
         "saliency": explanation.saliency,
         "keep_prob": None if same else keep_prob,
+        "standard_error": explanation.standard_error,
         "counterfactual": explanation.counterfactual,
         "estimates": explanation.estimates,
         "image": _to_8_bits(sample.image),
@@ -206,6 +208,7 @@ class ResultFile:
             saliency=saliency,
             threshold=self.about["threshold"],
             keep_prob=saliency if same else tensors.get("keep_prob"),
+            standard_error=tensors.get("standard_error"),
             counterfactual=tensors.get("counterfactual"),
             estimates=tensors.get("estimates"),
             history={

@@ -19,7 +19,7 @@ class TargetChoice:
 
     Attributes:
         among: Class indices that "second" chooses from; None takes all.
-        pairs: Predicted class to target, for "pairs"; see `fido.runs.target_pairs.read_pairs`.
+        pairs: Class of the photo to target, for "pairs"; see `fido.runs.target_pairs.read_pairs`.
     """
 
     among: Sequence[int] | None = None
@@ -82,8 +82,8 @@ def resolve_target(
 
     Args:
         target: "predicted" (the classifier's first choice), "second" (the most probable other class
-            of `choice.among`), "label" (the ground truth), "pairs" (that of the predicted class in
-            `choice.pairs`), a class index, or a class name.
+            of `choice.among`), "label" (the ground truth), "pairs" (that of the label, or without
+            one of the predicted class, in `choice.pairs`), a class index, or a class name.
         sample: The image, for its label.
         logits: (classes,) the classifier's answer to the image.
         class_names: Name of every class.
@@ -91,7 +91,7 @@ def resolve_target(
         exclusive: Whether an image has one class only; of independent labels none is the second.
 
     Raises:
-        NoTargetError: If no pair begins with the predicted class.
+        NoTargetError: If no pair begins with the image's class.
         ValueError: If the class does not exist, or the sample has no label and one is asked for.
     """
     predicted = int(logits.argmax())
@@ -106,9 +106,11 @@ def resolve_target(
             )
         return _second(logits, predicted, choice.among)
     if target == "pairs":
-        if predicted not in choice.pairs:
-            raise NoTargetError(f"predicted {class_names[predicted]}, which no pair begins with")
-        return choice.pairs[predicted]
+        source = predicted if sample.label is None else sample.label
+        if source not in choice.pairs:
+            called = class_names[source] if 0 <= source < len(class_names) else source
+            raise NoTargetError(f"no pair begins with {called}")
+        return choice.pairs[source]
     if target == "label":
         if sample.label is None:
             raise ValueError(
@@ -169,7 +171,8 @@ def target_without_network(
         chosen = target == "predicted" or choice.among is None or known in choice.among
         return known if chosen else None
     if target == "pairs":
-        return choice.pairs.get(ranking[0]) if ranking else None
+        source = label if label is not None else next(iter(ranking), None)
+        return None if source is None else choice.pairs.get(source)
     if target == "label":
         return label if label is not None and 0 <= label < len(class_names) else None
     if isinstance(target, int) or target.lstrip("-").isdigit():

@@ -42,6 +42,12 @@ class ImageNoise:
             for image_id in ids
         ]
 
+    def of(self, images: Sequence[int]) -> ImageNoise:
+        """The numbers of some of the images, in this order; both draw from the same generators."""
+        some = ImageNoise(0, (), "", self.device)
+        some._generators = [self._generators[image] for image in images]
+        return some
+
     def uniform(self, rows: int, *shape: int) -> Tensor:
         """(b * rows, *shape) float32 numbers, uniform on [0, 1)."""
         return torch.cat(

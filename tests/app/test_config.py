@@ -28,10 +28,12 @@ BRING_YOUR_OWN = {
     "infiller/diffusers": "model_index.json",
 }
 NEEDS_ARGUMENTS = {
+    "explainer/hand_mask": ["mask.file=tests/fixtures/hand_mask.png"],
     **{
         f"explainer/{method}": ["denoiser@explainer.denoiser=squares"]
         for method in ("ace", "dime", "dvce", "dvce_paper", "fast_dime", "mask_dime", "no_guidance")
     },
+    "classifier/black_box": ["classifier.function._target_=planted.brightness_function"],
     "classifier/custom": ["classifier.network._target_=planted.BoxBrightness"],
     "classifier/timm": ["classifier.weights=null"],
     "classifier/huggingface": None,  # test_classifiers.py builds one from a folder
@@ -93,7 +95,7 @@ def offline(*_, **__):
 
 COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
 # Parts of metrics; sweeps of `wandb agent`; parts of explainers.
-INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide")
+INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide", "object_region")
 
 
 def test_every_option_belongs_to_a_group_of_a_command():

@@ -1,6 +1,7 @@
 """FIDO's optional relaxations, draws, scores and objectives on evidence that is known."""
 
 import dataclasses
+import itertools
 from functools import partial
 
 import pytest
@@ -11,7 +12,10 @@ from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
 from fido.infillers.random import RandomInfiller
 from fido.masks.concrete import ConcreteMask
+from fido.masks.leave_one_out import leave_one_out
+from fido.masks.levels import levels_of
 from fido.masks.objectives import SDR, SSR, Both
+from fido.runtime.noise import ImageNoise
 
 GREY = (0.2, 0.2, 0.2)
 CLASSIFIER = planted_classifier()
@@ -114,6 +118,10 @@ def test_auto_counts_its_looks_at_the_region():
     (explanation,) = explainer(SSR("auto"), RandomInfiller(), steps=8).explain([planted_sample()])
     # 8 steps of 4 masks, looks at steps 0 and 4 and at the end, and the photo itself.
     assert explanation.cost == {"forward": 36, "backward": 32, "infill": 35}
+    fido = explainer(SSR("auto"), RandomInfiller(), steps=8, level="auto")
+    (explanation,) = fido.explain([planted_sample()])
+    levels = len(levels_of(explanation.saliency))
+    assert explanation.cost == {"forward": 36 + levels, "backward": 32, "infill": 35 + levels}
 
 
 def test_auto_of_a_class_that_no_infill_removes_gives_up_within_its_range():
@@ -122,3 +130,69 @@ def test_auto_of_a_class_that_no_infill_removes_gives_up_within_its_range():
     (explanation,) = fido.explain([planted_sample()])
     assert explanation.failure is None
     assert float(explanation.history["sparsity"].min()) > 1e-7
+
+
+def test_leave_one_out_is_the_gradient_of_the_expected_score():
+    """Against the sum over all masks of a 2 x 2 grid, with scores that are no sum over cells."""
+    mask = ConcreteMask(1, (4, 4), grid=2, unit="cell")
+    with torch.no_grad():
+        mask.drop_logits.copy_(torch.tensor([[0.5, -1.0], [0.2, 1.5]]).view(1, 1, 2, 2))
+
+    def score(keep):  # (n, 1, 4, 4) -> (n,)
+        a, b, c, d = (keep[:, 0, y, x] for y in (0, 3) for x in (0, 3))
+        return 3 * a * b - 2 * c + d * (1 - a)
+
+    every = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4))).view(16, 1, 2, 2)
+    p = torch.sigmoid(-mask.drop_logits)
+    chance = (every * p + (1 - every) * (1 - p)).prod(3).prod(2).flatten()
+    expected = chance @ score(every.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    (exact,) = torch.autograd.grad(expected, mask.drop_logits)
+
+    keep, log_prob = mask.draw(40_000, ImageNoise(0, ["a"], "mask"))
+    zeros = leave_one_out(score(keep).view(10_000, 4), log_prob)
+    (estimate,) = torch.autograd.grad(zeros.mean(), mask.drop_logits)
+    assert zeros.abs().max() == 0
+    torch.testing.assert_close(estimate, exact, atol=0.02, rtol=0)
+
+
+def test_drawn_masks_are_the_rounded_samples():
+    for unit in ("cell", "pixel"):
+        mask = ConcreteMask(2, (8, 6), grid=(4, 3), unit=unit)
+        relaxed = mask.sample(3, ImageNoise(0, ["a", "b"], "mask"))
+        drawn, log_prob = mask.draw(3, ImageNoise(0, ["a", "b"], "mask"))
+        assert torch.equal(drawn, mask.binarize(relaxed))
+        assert log_prob.shape == (6,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mask", "message"),
+    [
+        ({"samples": 1}, {}, "samples"),
+        ({}, {"unit": "blob"}, "independently"),
+        ({}, {"antithetic": True}, "independently"),
+        ({"gradient": "none"}, {}, "gradient"),
+    ],
+)
+def test_leave_one_out_says_what_it_needs(settings, mask, message):
+    with pytest.raises(ValueError, match=message):
+        explainer(SSR(0.02), mask=mask, **{"gradient": "leave_one_out", **settings}).explain(
+            [planted_sample()]
+        )
+
+
+def test_smoothness_removes_a_speck_and_leaves_a_block():
+    """A speck costs more than its evidence is worth by its rim, a block of the same evidence a
+    pixel does not."""
+    cells = torch.zeros(1, 1, 8, 8)
+    cells[..., 1:5, 1:5] = 1
+    speck = cells.clone()
+    speck[..., 7, 7] = 1
+    plain, smooth = SSR(1.0, warmup_steps=0), SSR(1.0, warmup_steps=0, smoothness=0.5)
+    none = torch.zeros(1)
+
+    def price(objective, keep):
+        return float(objective.loss(none, keep, 0))
+
+    assert price(plain, speck) - price(plain, cells) == 1
+    assert price(smooth, cells) == 16 + 0.5 * 16  # a rim of 16 sides
+    assert price(smooth, speck) - price(smooth, cells) == 1 + 0.5 * 2  # in the corner

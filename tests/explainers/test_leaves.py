@@ -33,6 +33,7 @@ QUICK = {
     "full": [],
     "random_map": [],
     "ground_truth_box": [],
+    "hand_mask": ["mask.file=tests/fixtures/hand_mask.png"],
 }
 # Methods that return an image, on squares with their exact denoiser.
 SQUARES = ["denoiser@explainer.denoiser=squares", "explainer.steps=5"]
@@ -140,3 +141,18 @@ def test_bbmp_takes_objective_from_the_run_and_sparsity_from_itself():
     (explanation,), _ = explain(leaf, [planted_sample()])
     torch.testing.assert_close(explanation.saliency, 1 - explanation.keep_prob)
     assert leaf.objective.warmup_steps == 1
+
+
+@pytest.mark.parametrize("balance", [0, 1])
+def test_bbmp_with_both_objectives_takes_their_balance(balance):
+    """0 is SSR and 1 is SDR, whose map is the other way round."""
+    common = ["explainer=bbmp", "explainer.objective.sparsity=0.02", *QUICK["bbmp"]]
+    both = explain_config("objective=both", f"objective.balance={balance}", *common).explainer
+    assert build(both.objective).balance == balance
+    maps = {}
+    for name in ("ssr", "both"):
+        options = [f"objective.balance={balance}"] if name == "both" else []
+        leaf = explain_config(f"objective={name}", *options, *common).explainer
+        (explanation,), _ = explain(leaf, [planted_sample()])
+        maps[name] = explanation.saliency
+    assert torch.allclose(maps["ssr"], maps["both"], atol=1e-5) == (balance == 0)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from fido.classifiers.base import Classifier
+from fido.classifiers.black_box import Function
 from fido.records import Sample
 
 BOX = (8, 12, 20, 28)  # left, top, right, bottom in pixels
@@ -38,6 +40,18 @@ class BoxBrightness(nn.Module):
         left, top, right, bottom = self.box
         score = self.gain * (x[:, :, top:bottom, left:right].mean((1, 2, 3)) - 0.5)
         return torch.stack([torch.zeros_like(score), score], 1)
+
+
+def brightness_function(box: tuple[int, int, int, int] = BOX, gain: float = 20.0) -> Function:
+    """`BoxBrightness` as a function from images to probabilities, in numpy."""
+    left, top, right, bottom = box
+
+    def brightness(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        score = gain * (images[:, :, top:bottom, left:right].mean((1, 2, 3)) - 0.5)
+        bright = 1 / (1 + np.exp(-score))
+        return np.stack([1 - bright, bright], 1)
+
+    return brightness
 
 
 def planted_classifier(

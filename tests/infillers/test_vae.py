@@ -128,7 +128,7 @@ def test_sides_that_do_not_fit_are_named():
 
 @pytest.fixture(params=["mean", "sample"])
 def infiller(request):
-    return VaeInfiller(tiny("light"), weights=None, latent=request.param, rows_per_pass=2)
+    return VaeInfiller(tiny("light"), weights=None, predict=request.param, rows_per_pass=2)
 
 
 @pytest.mark.parametrize("shrink", [2, 4])
@@ -165,13 +165,34 @@ def test_contract(infiller, size):
 
 def test_samples_differ_by_draw_and_the_mean_does_not():
     image, keep = photos(1), cells(1).expand(2, 1, 32, 32)
-    sampling = VaeInfiller(tiny("light"), weights=None, latent="sample")
+    sampling = VaeInfiller(tiny("light"), weights=None, predict="sample")
     first, second = sampling.infill(image, keep, noise_of(sampling, "a"))
     assert not torch.allclose(first, second, atol=1e-4)
     first, second = VaeInfiller(tiny("light"), weights=None).infill(image, keep)
     assert torch.equal(first, second)
     with pytest.raises(ValueError, match="noise"):
         sampling.infill(image, keep)
+
+
+def test_samples_deviate_from_the_mean_by_the_predicted_variance():
+    """The whole of what the network is unsure of, not the spread of its latent alone."""
+    torch.manual_seed(0)
+    net = ResidualVAE((8, 8, 16), latent=6, dilations=(1,), head=8, log_variance=(-9, -7))
+    nn.init.normal_(net.predict.weight, std=0.05)
+    image, keep = 0.3 + 0.4 * photos(1), cells(1)
+    told = net.eval().complete(image, keep)
+    # A latent without spread leaves the pixels' variance alone.
+    for layer in net.enter.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.zeros_(layer.weight)
+    told = net.complete(image, keep)
+    sampling = VaeInfiller(net, weights=None, predict="sample", correlation=4)
+    rows = sampling.infill(image, keep.expand(600, 1, 32, 32), noise_of(sampling, "a"))
+    deviation = torch.exp(told.log_variance / 2)
+    torch.testing.assert_close(rows.std(0), deviation[0], rtol=0.2, atol=0)
+    torch.testing.assert_close(rows.mean(0), told.mean[0], rtol=0, atol=0.01)
+    a, b = (rows - told.mean)[:, 0, 8, 8], (rows - told.mean)[:, 0, 8, 9]
+    assert torch.corrcoef(torch.stack([a, b]))[0, 1] > 0.7
 
 
 def test_it_stays_in_evaluation_mode():
@@ -183,7 +204,13 @@ def test_it_stays_in_evaluation_mode():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("latent", "mode"), ("shrink", 0.5), ("precision", "half"), ("rows_per_pass", 0)],
+    [
+        ("predict", "mode"),
+        ("correlation", 0),
+        ("shrink", 0.5),
+        ("precision", "half"),
+        ("rows_per_pass", 0),
+    ],
 )
 def test_bad_options_are_named(option, value):
     with pytest.raises(ValueError, match=rf"infiller\.{option}"):
