@@ -135,6 +135,10 @@ class Terminal:
         if self._task is not None:
             self._bar.update(self._task, completed=self._finished)
 
+    def say(self, words: str) -> None:
+        """Print a line."""
+        self.console.print(words, soft_wrap=True)
+
     def close(self, folder: str, missing: int = 0, earlier: Sequence[tuple[Key, Row]] = ()) -> None:
         """Print a table of the results, images left to other shards, where the files are.
 
