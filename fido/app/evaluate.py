@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,24 @@ from omegaconf import DictConfig, OmegaConf
 from fido.app.instantiate import build, build_classifier, pick_device
 from fido.app.metrics import MetricBuilder
 from fido.app.provenance import record_configuration
+from fido.app.sweep_comparisons import chosen_stores, write_comparisons
 from fido.classifiers.base import Classifier
 from fido.evaluation.bootstrap import Bootstrap
 from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.parts import Part, parts_by_classifier
+from fido.evaluation.population import only_flipped
 from fido.evaluation.samples import PhotoSamples
 from fido.evaluation.stored_explanations import StoredExplanations
+from fido.metrics.oracles import Oracles
 from fido.metrics.subjects import ComparedRows
 from fido.report.files import EvaluationResult, write_evaluation
 from fido.report.infillers import write_infillers
+from fido.report.pages import write_pages
 from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
 from fido.report.style import save_figure
 from fido.report.terminal import ScoreProgress, print_scores
 from fido.runs.store import ResultsStore
-from fido.runs.sweep import groups_of, named_stores
+from fido.runs.sweep import groups_of
 from fido.runtime.environment import describe_environment
 from fido.runtime.files import write_json
 
@@ -47,7 +52,7 @@ def run(cfg: DictConfig) -> None:
         classifier = build_classifier(cfg.classifier, device)
         evaluation = evaluation_of_photos(cfg, classifier, device, folder, progress)
     else:
-        stores, sweeps = named_stores(given_stores(cfg.store))
+        stores, sweeps = chosen_stores(cfg, given_stores(cfg.store))
         evaluation = evaluation_of_stores(cfg, None, device, stores, sweeps, folder, progress)
     check_baseline(cfg, evaluation)
     record_configuration(folder)
@@ -60,6 +65,10 @@ def run(cfg: DictConfig) -> None:
             classifier = build_classifier(cfg.classifier, device)
             options = build(OmegaConf.create({"_target_": "builtins.dict", **cfg.figures}))
             figures |= write_infillers(folder, evaluation, evaluated, classifier, **options)
+        if cfg.pages is not None:
+            pages = build(OmegaConf.create({"_target_": "builtins.dict", **cfg.pages}))
+            classifier = build_classifier(cfg.classifier, device)
+            figures |= write_pages(folder, evaluation, classifier, **pages)
         logger.summary(evaluated.plain())
         logger.scores(folder / "scores.csv", figures)
     if cfg.figures is None:
@@ -110,7 +119,31 @@ def evaluation_of_stores(
         cfg.evaluation.only_correct,
         cfg.evaluation.common_images_only,
     )
+    exclude_guides(parts, stores, device)
     return Evaluation(parts, stored, folder, progress)
+
+
+def exclude_guides(
+    parts: Sequence[Part], stores: Mapping[str, ResultsStore], device: torch.device
+) -> None:
+    """Keep the networks that guided counterfactuals from being their oracles.
+
+    Raises:
+        ValueError: If one is an oracle and is not to be skipped, or cannot be built.
+    """
+    built: dict[str, Classifier] = {}
+    for part in parts:
+        oracles = [metric for metric in part.metrics.values() if isinstance(metric, Oracles)]
+        for name in part.compared.stores if oracles else ():
+            guide = (stores[name].settings().get("explainer") or {}).get("guide") or {}
+            settings = guide.get("classifier")
+            if settings is None:
+                continue
+            key = json.dumps(settings, sort_keys=True)
+            if key not in built:
+                built[key] = build_classifier(OmegaConf.create(settings), device)
+            for metric in oracles:
+                metric.exclude(built[key], f"the guide of {name}")
 
 
 def evaluation_of_photos(
@@ -124,6 +157,7 @@ def evaluation_of_photos(
     builder = MetricBuilder(cfg, device, classifier)
     source = build(
         cfg.data,
+        class_names=classifier.class_names,
         size=classifier.size,
         crop_fraction=classifier.crop_fraction,
         interpolation=classifier.interpolation,
@@ -162,14 +196,19 @@ def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> EvaluationR
     """Score what is left to score and write tables and figures."""
     options = cfg.evaluation
     bootstrap = Bootstrap(options.resamples, options.level, options.seed)
-    return write_evaluation(folder, evaluation, evaluation.run(), options.compare_to, bootstrap)
+    results = evaluation.run()
+    if options.only_flipped:
+        results = only_flipped(results)
+    evaluated = write_evaluation(folder, evaluation, results, options.compare_to, bootstrap)
+    write_comparisons(cfg, evaluated, list(evaluation.stored.stores), bootstrap)
+    return evaluated
 
 
 def score_sweep(cfg: DictConfig, folder: Path) -> EvaluationResult | None:
     """Score the stores below a sweep's folder; None if no job has left an explanation."""
     if not any(folder.rglob("explanations/*.safetensors")):
         return None
-    stores, sweeps = named_stores([str(folder)])
+    stores, sweeps = chosen_stores(cfg, [str(folder)])
     out = folder / cfg.evaluation.name
     evaluation = evaluation_of_stores(cfg, None, pick_device(cfg.device), stores, sweeps, out)
     try:

@@ -72,7 +72,7 @@ class ConeGuide(Guide):
 
     Args:
         classifier: Takes the explained classifier's images and knows its classes.
-        degrees: See `fido.diffusion.guidance.cone`.
+        degrees: See `fido.diffusion.guidance.cone`; 0 asks the guide nothing.
 
     Source: Augustin et al. 2022, section 3.2.
     """
@@ -84,6 +84,8 @@ class ConeGuide(Guide):
 
     def direct(self, gradient: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
         """See `Guide.direct`."""
+        if self.degrees == 0:
+            return unit(gradient).to(gradient.dtype), gradient.new_zeros(len(gradient))
         robust = moment.gradient(moment.frame.image_of(moment.x0), self.classifier)
         return cone(gradient, robust, self.degrees), angle(gradient, robust)
 
@@ -128,7 +130,7 @@ class SmoothingGuide(Guide):
     Args:
         samples: Copies.
         alpha_bar: Share of the signal in them, in (0, 1).
-        degrees: See `fido.diffusion.guidance.cone`.
+        degrees: See `fido.diffusion.guidance.cone`; 0 asks for no copies.
 
     Source: Salman et al. 2020, "Denoised smoothing"; Carlini et al. 2023 with a diffusion model.
     """
@@ -146,6 +148,8 @@ class SmoothingGuide(Guide):
 
     def direct(self, gradient: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
         """See `Guide.direct`."""
+        if self.degrees == 0:
+            return unit(gradient).to(gradient.dtype), gradient.new_zeros(len(gradient))
         frame, total = moment.frame, torch.zeros_like(gradient, dtype=torch.float64)
         for sample in range(self.samples):
             noise = frame.noise(f"{moment.purpose} smoothing {sample}")

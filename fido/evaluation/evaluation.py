@@ -12,12 +12,13 @@ from torch import Tensor
 
 from fido.evaluation.frame import Results, ScoreCollector
 from fido.evaluation.parts import Part
-from fido.evaluation.score_store import ScoreStore, StoredScores, digest, weights_digest
+from fido.evaluation.score_store import ScoreStore, StoredScores
 from fido.evaluation.stored_explanations import StoredExplanations
 from fido.metrics.base import mean_defined
 from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Inputs, LeftOutError
 from fido.records import Explanation, Key, Sample
+from fido.runtime.digests import digest, weights_digest
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fido.metrics.score_set import ImageScore
 from fido.records import Key
@@ -124,24 +123,6 @@ class StoredScores:
             text = json.dumps(self._content, allow_nan=False, sort_keys=True)
             write_text(self.path, text + "\n")
             self._changed = False
-
-
-def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str:
-    """A short name of settings and tensors that differs where they do."""
-    sha = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            sha.update(part.detach().cpu().contiguous().numpy().tobytes())
-        else:
-            sha.update(json.dumps(part, sort_keys=True, default=str).encode())
-        sha.update(b"\0")
-    return sha.hexdigest()[:24]
-
-
-def weights_digest(module: nn.Module) -> str:
-    """A name of all parameters and buffers of a module."""
-    return digest(*module.parameters(), *module.buffers())
 
 
 def _tensor(numbers: list[float | None]) -> Tensor:

@@ -105,6 +105,10 @@ class Terminal:
         words = printable(f"{row['id']}: {row['status']}: {row['reason']}")
         self.console.print(words, style="yellow")
 
+    def say(self, words: str) -> None:
+        """Print a line."""
+        self.console.print(words, soft_wrap=True)
+
     def close(self, folder: str, missing: int = 0) -> None:
         """Print a table of this run's results, images left to other shards, where the files are."""
         if self._lines:

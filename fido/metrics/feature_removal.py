@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from typing import Literal
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
@@ -17,29 +15,10 @@ from fido.infillers.perturbed_image import EditedImage
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.image_similarity import ms_ssim
 from fido.metrics.functional.object_region import ObjectRegion
+from fido.metrics.functional.perceptual import perceptual_distance
 from fido.metrics.score_set import ImageScore
 from fido.metrics.subjects import Infillers
 from fido.records import Sample
-
-
-def perceptual_distance(
-    backbone: Literal["alex", "vgg", "squeeze"],
-) -> LearnedPerceptualImagePatchSimilarity:
-    """LPIPS of images in [0, 1].
-
-    Raises:
-        FileNotFoundError: If the backbone's weights are neither there nor within reach.
-
-    Source: Zhang et al. 2018, "The unreasonable effectiveness of deep features".
-    """
-    try:
-        return LearnedPerceptualImagePatchSimilarity(net_type=backbone, normalize=True)
-    except URLError as error:
-        raise FileNotFoundError(
-            f"feature_removal.lpips={backbone}: torchvision's weights of that network are neither "
-            f"in {torch.hub.get_dir()}/checkpoints nor within reach ({error.reason}); put them "
-            "there or take lpips=null"
-        ) from error
 
 
 class FeatureRemoval(ImageMetric):
@@ -84,7 +63,7 @@ class FeatureRemoval(ImageMetric):
             Column("region", "filled region (% of the image)", None, percent=True, digits=1),
         ]
         if lpips is not None:
-            self.lpips = perceptual_distance(lpips)
+            self.lpips = perceptual_distance(lpips, "feature_removal.lpips")
             columns.insert(2, Column("lpips", f"LPIPS ({lpips})", "higher"))
         self.columns = tuple(columns)
         self.recorded = tuple(column.name for column in columns)

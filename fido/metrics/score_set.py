@@ -58,6 +58,19 @@ class ScoreSet:
             return np.empty((0, 0))
         return self.curve[~np.isnan(self.curve).any(1)]
 
+    def part(self, chosen: NDArray[np.bool_]) -> ScoreSet:
+        """The scores of some images.
+
+        Args:
+            chosen: (n,) which.
+        """
+        return ScoreSet(
+            [image_id for image_id, keep in zip(self.ids, chosen, strict=True) if keep],
+            {name: values[chosen] for name, values in self.values.items()},
+            None if self.curve is None else self.curve[chosen],
+            {name: vectors[chosen] for name, vectors in self.features.items()},
+        )
+
     @classmethod
     def collate(cls, scores: Iterable[tuple[str, ImageScore]]) -> ScoreSet:
         """The scores of several images, (image id, score), as arrays."""

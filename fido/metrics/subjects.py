@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from fido.infillers.base import Infiller
@@ -133,7 +134,14 @@ class Explanations(Subject):
             Inputs(
                 Key(one.id, one.target, one.seed),
                 [(sample, one)],
-                (image.key, one.saliency, one.threshold, one.target),
+                # Another image may have the same map of what changed.
+                (
+                    image.key,
+                    one.saliency,
+                    one.threshold,
+                    one.target,
+                    *([] if one.counterfactual is None else [one.counterfactual]),
+                ),
                 store=row,
             )
             for one in image.explanations(row)
@@ -180,6 +188,35 @@ class MapGroups(Subject):
             Inputs(key, [(key.image_id, maps)], maps)
             for key, maps in _maps(image, compared.groups[row])
         ]
+
+
+class CounterfactualGroups(Subject):
+    """`score(image_id, images)`, two or more counterfactuals of one photo; rows are groups of runs.
+
+    All of a group that have one target are compared: of several runs, and of several seeds in one
+    folder. Images are (n, 3, h, w) uint8.
+    """
+
+    def rows(self, compared: ComparedRows) -> list[str]:
+        """See `Subject.rows`."""
+        return list(compared.groups)
+
+    def inputs(self, row: str, image: ScoredImage, compared: ComparedRows) -> list[Inputs]:
+        """See `Subject.inputs`; one a target."""
+        found: dict[int, list[Explanation]] = {}
+        for store in compared.groups[row]:
+            for one in image.explanations(store):
+                if one.counterfactual is not None:
+                    found.setdefault(one.target, []).append(one)
+        several = {target: those for target, those in found.items() if len(those) > 1}
+        if found and not several:
+            raise LeftOutError("one counterfactual only")
+        inputs = []
+        for target, those in sorted(several.items()):
+            images = [one.counterfactual for one in those if one.counterfactual is not None]
+            key = Key(image.sample.id, target, those[0].seed)
+            inputs.append(Inputs(key, [(image.sample.id, torch.stack(images))], images))
+        return inputs
 
 
 class MapPairs(Subject):

@@ -64,8 +64,20 @@ def run_name(folder: Path) -> str:
         return folder.resolve().name
     uses = read_settings(folder).get("explainer", {})
     parts = [choices["explainer"]]
-    parts += [choices[kind] for kind in ("objective", "infiller") if kind in uses]
+    parts += [chosen(choices, kind) for kind in ("objective", "infiller") if kind in uses]
     return " ".join(map(str, parts))
+
+
+def chosen(choices: Mapping[str, str], group: str) -> str:
+    """The option of a config group; `infiller=generative` is what it stands for.
+
+    Args:
+        choices: Config group to the chosen option, as Hydra knows them.
+        group: "explainer", "objective" or "infiller".
+    """
+    option = choices[group]
+    generative = f"{group}@generative_{group}"
+    return choices[generative] if option == "generative" and generative in choices else option
 
 
 def groups_of(
@@ -143,6 +155,11 @@ def _by_number(path: Path) -> list[tuple[float, str]]:
     """Sorts paths by their words, and by size where both have a number: 2e-05, 14, 112."""
     words = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", str(path))
     return [(float(word), "") if i % 2 else (0.0, word) for i, word in enumerate(words)]
+
+
+def overrides_of(run: Path) -> set[str]:
+    """The settings that a run was started with, "key=value" each."""
+    return set(read_made_by(run).get("overrides", ()))
 
 
 def hydra_records(run: Path) -> list[Path]:

@@ -19,7 +19,7 @@ class TargetChoice:
 
     Attributes:
         among: Class indices that "second" chooses from; None takes all.
-        pairs: Predicted class to target, for "pairs"; see `fido.runs.target_pairs.read_pairs`.
+        pairs: Class of the photo to target, for "pairs"; see `fido.runs.target_pairs.read_pairs`.
     """
 
     among: Sequence[int] | None = None
@@ -28,6 +28,10 @@ class TargetChoice:
 
 EVERY_CLASS = TargetChoice()
 """All classes, and no pairs."""
+
+
+class LabelError(ValueError):
+    """An image whose label cannot be explained: there is none, or no such class."""
 
 
 class NoTargetError(ValueError):
@@ -82,8 +86,8 @@ def resolve_target(
 
     Args:
         target: "predicted" (the classifier's first choice), "second" (the most probable other class
-            of `choice.among`), "label" (the ground truth), "pairs" (that of the predicted class in
-            `choice.pairs`), a class index, or a class name.
+            of `choice.among`), "label" (the ground truth), "pairs" (that of the label, or without
+            one of the predicted class, in `choice.pairs`), a class index, or a class name.
         sample: The image, for its label.
         logits: (classes,) the classifier's answer to the image.
         class_names: Name of every class.
@@ -91,8 +95,9 @@ def resolve_target(
         exclusive: Whether an image has one class only; of independent labels none is the second.
 
     Raises:
-        NoTargetError: If no pair begins with the predicted class.
-        ValueError: If the class does not exist, or the sample has no label and one is asked for.
+        NoTargetError: If no pair begins with the image's class.
+        LabelError: If the label is asked for, and the sample has none or no class has it.
+        ValueError: If the class does not exist.
     """
     predicted = int(logits.argmax())
     if target == "predicted":
@@ -106,16 +111,21 @@ def resolve_target(
             )
         return _second(logits, predicted, choice.among)
     if target == "pairs":
-        if predicted not in choice.pairs:
-            raise NoTargetError(f"predicted {class_names[predicted]}, which no pair begins with")
-        return choice.pairs[predicted]
+        source = predicted if sample.label is None else sample.label
+        if source not in choice.pairs:
+            called = class_names[source] if 0 <= source < len(class_names) else source
+            raise NoTargetError(f"no pair begins with {called}")
+        return choice.pairs[source]
     if target == "label":
         if sample.label is None:
-            raise ValueError(
+            raise LabelError(
                 f"target=label, but image {sample.id!r} has no label; "
                 "use target=predicted, a class index or a class name"
             )
-        return _checked(sample.label, f"the label of image {sample.id!r}", class_names)
+        try:
+            return _checked(sample.label, f"the label of image {sample.id!r}", class_names)
+        except ValueError as error:
+            raise LabelError(str(error)) from None
     if isinstance(target, int) or target.lstrip("-").isdigit():
         return _checked(int(target), f"target={int(target)}", class_names)
     return class_index(target, class_names)
@@ -169,7 +179,8 @@ def target_without_network(
         chosen = target == "predicted" or choice.among is None or known in choice.among
         return known if chosen else None
     if target == "pairs":
-        return choice.pairs.get(ranking[0]) if ranking else None
+        source = label if label is not None else next(iter(ranking), None)
+        return None if source is None else choice.pairs.get(source)
     if target == "label":
         return label if label is not None and 0 <= label < len(class_names) else None
     if isinstance(target, int) or target.lstrip("-").isdigit():

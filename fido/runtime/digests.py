@@ -1,13 +1,34 @@
-"""Names of contents: sha256 of files, of folders and of a network's tensors."""
+"""Names of contents: of files, folders, settings, and a network's tensors."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str:
+    """A short name of settings and tensors that differs where they do."""
+    sha = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            sha.update(part.detach().cpu().contiguous().numpy().tobytes())
+        else:
+            sha.update(json.dumps(part, sort_keys=True, default=str).encode())
+        sha.update(b"\0")
+    return sha.hexdigest()[:24]
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A short name of all parameters and buffers of a module, whatever they are called."""
+    return digest(*module.parameters(), *module.buffers())
 
 
 def file_digest(path: Path) -> str:

@@ -88,6 +88,16 @@ def test_pairs_are_read_from_a_file_by_kind(tmp_path):
         resolve_target("pairs", sample(), LOGITS, NAMES, TargetChoice(pairs={0: 2}))
 
 
+def test_pairs_begin_with_the_label_or_without_one_with_the_prediction():
+    choice = TargetChoice(pairs={0: 2, 1: 3})
+    for label, target in ((0, 2), (None, 3)):
+        assert resolve_target("pairs", sample(label), LOGITS, NAMES, choice) == target
+        ranking = LOGITS.topk(2).indices.tolist()
+        assert target_without_network("pairs", label, ranking, NAMES, choice) == target
+    with pytest.raises(NoTargetError, match="espresso"):
+        resolve_target("pairs", sample(2), LOGITS, NAMES, choice)
+
+
 @pytest.mark.parametrize(
     ("lines", "kind", "words"),
     [
