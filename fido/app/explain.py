@@ -51,10 +51,23 @@ def run(cfg: DictConfig) -> Returned:
     choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
     check_optimized_metric(cfg.optimized_metric)
     summary = build(cfg.executor)(cfg, choices)
+    check_explained(summary)
     # A job's sweep has a report of all jobs; of shards the last one writes it.
     if cfg.report and cfg.sweep_name is None and not summary["missing"]:
         print(f"report: {report_of(Path(cfg.output_dir))}")
     return optimized_values(summary, cfg.optimized_metric)
+
+
+def check_explained(summary: Mapping[str, Any]) -> None:
+    """End a run that has explained nothing as one that has failed.
+
+    Raises:
+        ValueError: Counts what there is instead.
+    """
+    counts = summary["images"]
+    if not counts.get("explained") and not summary["missing"]:
+        others = ", ".join(f"{count} {status}" for status, count in counts.items())
+        raise ValueError(f"nothing was explained: {others or 'no images'}; scores.csv has reasons")
 
 
 class Local:
@@ -87,7 +100,10 @@ def execute(
     shard = Shard(cfg.shard, cfg.num_shards)
     device = pick_device(cfg.device)
     check(Path(cfg.output_dir), file_settings(cfg), partly=True)  # before networks are built
-    terminal, settings = Terminal(title=shard.name), logged_settings(cfg, choices)
+    terminal, settings = (
+        Terminal(title=shard.name, folder=cfg.output_dir),
+        logged_settings(cfg, choices),
+    )
     progress = Listeners(terminal)
     classifier = build_classifier(cfg.classifier, device)
     shared = {
@@ -147,7 +163,8 @@ def execute(
             evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
             logger.measures(evaluated.means(name))
             logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
-    terminal.close(cfg.output_dir, summary["missing"])
+    explained = store.scores()
+    terminal.close(cfg.output_dir, summary["missing"], sorted(explained.items()))
     if source.least_share < SAID_BELOW:
         terminal.say(
             f"cropped: of a photo the classifier was shown {source.least_share:.0%} of the area, "
