@@ -157,6 +157,7 @@ def evaluation_of_photos(
     builder = MetricBuilder(cfg, device, classifier)
     source = build(
         cfg.data,
+        class_names=classifier.class_names,
         size=classifier.size,
         crop_fraction=classifier.crop_fraction,
         interpolation=classifier.interpolation,

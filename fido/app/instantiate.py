@@ -73,6 +73,8 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
         del chosen["explainer"]["seed"]
     # Which images are explained may change from run to run; how they are cut may not.
     chosen["data"] = {"resize": whole["data"]["resize"]}
+    if whole["data"].get("range", "auto") != "auto":
+        chosen["data"]["range"] = whole["data"]["range"]
     for part in chosen.values():
         if isinstance(part, dict):
             part.pop("rows_per_pass", None)  # how much memory a run may take changes no map

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from fido.data.classes import class_indices
+from fido.data.depth import Range
 from fido.data.geometry import Geometry
 from fido.data.photo import open_photo
 from fido.records import PhotoRecord, Sample
@@ -76,17 +77,22 @@ class PhotoSource(ABC):
         size: (h, w) that the classifier takes.
         crop_fraction: The classifier's; see `Geometry`.
         interpolation: The classifier's; see `Geometry`.
-        resize: "keep_aspect", "squash" or "squash_crop"; see `Geometry`.
+        resize: "keep_aspect", "squash", "squash_crop" or "letterbox"; see `Geometry`.
         index: Position of one image, or a list of positions; None takes all.
         limit: At most so many images, after `index`, `ids` and `random_order`; None takes all.
         ids: Ids of the images to take, in this order, or the path of a text file with one a line,
             FILE.txt; None takes all.
         only_correct: Leave out images whose prediction differs from their label.
         on_error: What to do about an unreadable image: "stop" the run or "skip" the image.
+        range: Which values of images of more than 8 bits are black and white; see
+            `fido.data.depth.limits`.
         classes: Only images with these labels: indices, WordNet ids or names of groups; see
             `fido.data.classes.class_indices`. None takes all.
         random_order: Seed of a random order, so that `limit` takes images at random and a larger
             one adds some; None is the source's order.
+
+    Attributes:
+        least_share: The smallest share of a photo's area that the crop has left, of those loaded.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -103,6 +109,7 @@ class PhotoSource(ABC):
         ids: Sequence[str] | None = None,
         only_correct: bool = False,
         on_error: str = "stop",
+        range: Range = "auto",
         classes: int | str | Sequence[int | str] | None = None,
         random_order: int | None = None,
     ) -> None:
@@ -122,6 +129,8 @@ class PhotoSource(ABC):
         self.ids = None if ids is None else [str(i) for i in ([ids] if one else ids)]
         self.only_correct = only_correct
         self.on_error = on_error
+        self.range = range
+        self.least_share = 1.0
 
     @abstractmethod
     def entries(self) -> list[Entry]:
@@ -171,6 +180,7 @@ class PhotoSource(ABC):
             UnreadableImageError: If the file cannot be read.
         """
         photo = self.open(entry)
+        self.least_share = min(self.least_share, self.geometry.share(*photo.size))
         boxes = None
         if entry.boxes is not None:
             width, height = photo.size
@@ -183,7 +193,7 @@ class PhotoSource(ABC):
 
     def open(self, entry: Entry) -> Image.Image:
         """The RGB photo of an entry."""
-        return open_photo(entry.path)
+        return open_photo(entry.path, self.range)
 
     def _record(self, entry: Entry, photo: Image.Image) -> PhotoRecord:
         crop = self.geometry.rectangle(*photo.size)

@@ -98,7 +98,7 @@ class Mp:
 
     @torch.enable_grad()
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         noise = ImageNoise(self.seed, batch.ids, "mp", batch.image.device)
         infill_noise = (
             ImageNoise(self.seed, batch.ids, "infill", batch.image.device)

@@ -93,7 +93,7 @@ class Mp2:
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         growth = [Growth(self.grid) for _ in samples]
         fixed = self._fixed_infill(batch.image)
         active = list(range(len(samples)))

@@ -39,6 +39,7 @@ NEEDS_ARGUMENTS = {
     "classifier/huggingface": None,  # test_classifiers.py builds one from a folder
     "data/folder": ["data.path=photos"],
     "data/boxes": ["data.root=photos"],
+    "data/class_folders": ["data.root=photos"],
     "data/imagenet": ["data.root=photos", "data.boxes=boxes.csv"],
 }
 
@@ -70,6 +71,7 @@ def test_every_leaf_composes_and_builds(group, leaf, monkeypatch, tmp_path):
         "progress": None,
         "folder": str(tmp_path),
         "settings": {},
+        "class_names": classifier.class_names,
         "size": (40, 48),
         "crop_fraction": 1.0,
         "interpolation": "bilinear",
