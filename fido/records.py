@@ -5,7 +5,45 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+ROUNDING = 1e-4
+"""How far pixels may lie outside of [0, 1]: resampling and half precision round."""
+
+
+def unit_pixels(pixels: Tensor, what: str = "") -> Tensor:
+    """Pixels as float32 in [0, 1].
+
+    Args:
+        pixels: Any shape; uint8 in 0 to 255, or floating point in [0, 1].
+        what: Stands before the message of an error.
+
+    Raises:
+        ValueError: If type or range is another; says what to do.
+    """
+    if pixels.dtype == torch.uint8:
+        return pixels.float().div(255)
+    if not pixels.is_floating_point():
+        raise ValueError(
+            f"{what}pixels must be uint8 in 0 to 255 or floating point in [0, 1], got "
+            f"{pixels.dtype}"
+        )
+    pixels = pixels.float()
+    low, high = (float(value) for value in pixels.detach().aminmax())
+    if low >= -ROUNDING and high <= 1 + ROUNDING:  # so written that NaN is refused too
+        return pixels
+    if low != low or high != high:
+        reason = "replace NaN by a colour"
+    elif low < 0:
+        reason = "do not subtract mean or divide by std, the classifier does"
+    else:
+        reason = (
+            "divide 0 to 255 by 255" if high <= 255 else "divide by the largest value there can be"
+        )
+    raise ValueError(
+        f"{what}floating-point pixels must lie in [0, 1], got {low:.3g} to {high:.3g}; {reason}"
+    )
 
 
 class Key(NamedTuple):
@@ -61,6 +99,12 @@ class Sample:
         boxes: (n, 4) boxes xmin, ymin, xmax, ymax in pixels of `image`, where the source has any.
         target: Class index to explain; set by `fido.runs.target.resolve_target` before explaining.
         photo: The photo that it was cut from, where it comes from a source.
+
+    Images of uint8, of other floating-point types and batches of one are converted.
+
+    Raises:
+        ValueError: If the image has another shape, or values that are not in [0, 1], or the target
+            is negative; says what to do.
     """
 
     id: str
@@ -69,6 +113,21 @@ class Sample:
     boxes: Tensor | None = None
     target: int | None = None
     photo: PhotoRecord | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image[0] if self.image.ndim == 4 and len(self.image) == 1 else self.image
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise ValueError(
+                f"sample {self.id!r}: an image must be RGB of shape (3, h, w), got "
+                f"{tuple(self.image.shape)}; fido.load_image brings arrays, files and PIL images "
+                "to that"
+            )
+        object.__setattr__(self, "image", unit_pixels(image, f"sample {self.id!r}: "))
+        if self.target is not None and self.target < 0:
+            raise ValueError(
+                f"sample {self.id!r}: target {self.target} is not a class index; -1 is not the "
+                "last class, nor does it stand for an image without a label (label=None)"
+            )
 
 
 @dataclass(frozen=True, eq=False)

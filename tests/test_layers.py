@@ -26,8 +26,17 @@ MODULES = sorted(path for path in FIDO.rglob("*.py") if path != FIDO / "__init__
 
 # Folders of alternatives, one of which is chosen: their files share these and nothing else.
 SHARED = {
-    "classifiers": {"base", "imagenet_names", "encoder", "features", "inputs", "outputs", "state"},
-    "data": {"base", "geometry", "listing", "photo"},
+    "classifiers": {
+        "base",
+        "imagenet_names",
+        "encoder",
+        "features",
+        "layers",
+        "inputs",
+        "outputs",
+        "state",
+    },
+    "data": {"base", "geometry", "photo", "depth", "formats", "listing", "classes"},
     "explainers": {"base", "attribution", "counterfactual", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
     "metrics": {"base", "functional", "score_set", "subjects"},

@@ -43,6 +43,7 @@ def test_maps_of_the_paper_are_what_they_were(one_thread, name):
     config = explain_config(
         "preset=paper" if objective == "sdr" else "experiment=paper",
         f"infiller={infiller}",
+        *(["infiller.reconstruct=true"] if infiller == "vae" else []),  # as the authors' code
         f"objective={objective}",
         "explainer.steps=40",
     )

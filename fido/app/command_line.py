@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,9 @@ def run(command: str, words: Sequence[str], called: str) -> None:
     if {"--help", "-h"} & set(words):
         print(command_help(command, called, words))
         return
+    if "--version" in words:
+        print(f"fido {fido.__version__}")
+        return
     use_utf8()
     with plain_errors():
         check_names(words)
@@ -141,6 +145,8 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
 
         try:
             return task(cfg)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(how_to_go_on()) from None
         except Exception as error:
             remove_unused(Path(HydraConfig.get().runtime.output_dir))
             if HydraConfig.get().mode == RunMode.RUN:
@@ -148,6 +154,20 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
             raise
 
     return job
+
+
+def how_to_go_on() -> str:
+    """What an interrupted job has left, and the command line that goes on with it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    folder, line = str(hydra.runtime.output_dir), [*shlex.split(sys.argv[0]), *sys.argv[1:]]
+    results = len([*Path(folder, "explanations").glob("[!.]*.safetensors")])
+    kept = f"{results} finished images are kept in {folder}. To go on: "
+    if hydra.mode == RunMode.RUN and not any(word.startswith("hydra.run.dir=") for word in line):
+        line.append(f"hydra.run.dir={folder}")
+    return kept + shlex.join(line)
 
 
 @contextmanager
@@ -166,8 +186,9 @@ def plain_errors() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except KeyboardInterrupt:
-        end_with("interrupted; the same command goes on where it was", code=130)
+    except KeyboardInterrupt as interrupt:
+        words = interrupt.args[0] if interrupt.args else "the same command goes on where it was"
+        end_with(f"interrupted; {words}", code=130)
     except (Exception, RunError) as raised:
         error = raised.error if isinstance(raised, RunError) else raised
         words = explained(error)

@@ -25,6 +25,7 @@ from fido.metrics.oracles import Oracles
 from fido.metrics.subjects import ComparedRows
 from fido.report.files import EvaluationResult, write_evaluation
 from fido.report.infillers import write_infillers
+from fido.report.pages import write_pages
 from fido.report.parallel_coordinates import parallel_coordinates, settings_of_name
 from fido.report.style import save_figure
 from fido.report.terminal import ScoreProgress, print_scores
@@ -64,6 +65,10 @@ def run(cfg: DictConfig) -> None:
             classifier = build_classifier(cfg.classifier, device)
             options = build(OmegaConf.create({"_target_": "builtins.dict", **cfg.figures}))
             figures |= write_infillers(folder, evaluation, evaluated, classifier, **options)
+        if cfg.pages is not None:
+            pages = build(OmegaConf.create({"_target_": "builtins.dict", **cfg.pages}))
+            classifier = build_classifier(cfg.classifier, device)
+            figures |= write_pages(folder, evaluation, classifier, **pages)
         logger.summary(evaluated.plain())
         logger.scores(folder / "scores.csv", figures)
     if cfg.figures is None:
@@ -152,6 +157,7 @@ def evaluation_of_photos(
     builder = MetricBuilder(cfg, device, classifier)
     source = build(
         cfg.data,
+        class_names=classifier.class_names,
         size=classifier.size,
         crop_fraction=classifier.crop_fraction,
         interpolation=classifier.interpolation,

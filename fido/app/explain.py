@@ -35,6 +35,9 @@ from fido.runtime.files import write_json
 REGION = "region"
 """The metric that every run is scored by; its numbers stand in `scores.csv`."""
 
+SAID_BELOW = 0.9
+"""Share of a photo's area; what is cut off beyond is said."""
+
 Choices = Mapping[str, str]
 """Config group to the chosen option, as Hydra knows them."""
 
@@ -48,10 +51,23 @@ def run(cfg: DictConfig) -> Returned:
     choices = {str(group): str(to) for group, to in HydraConfig.get().runtime.choices.items()}
     check_optimized_metric(cfg.optimized_metric)
     summary = build(cfg.executor)(cfg, choices)
+    check_explained(summary)
     # A job's sweep has a report of all jobs; of shards the last one writes it.
     if cfg.report and cfg.sweep_name is None and not summary["missing"]:
         print(f"report: {report_of(Path(cfg.output_dir))}")
     return optimized_values(summary, cfg.optimized_metric)
+
+
+def check_explained(summary: Mapping[str, Any]) -> None:
+    """End a run that has explained nothing as one that has failed.
+
+    Raises:
+        ValueError: Counts what there is instead.
+    """
+    counts = summary["images"]
+    if not counts.get("explained") and not summary["missing"]:
+        others = ", ".join(f"{count} {status}" for status, count in counts.items())
+        raise ValueError(f"nothing was explained: {others or 'no images'}; scores.csv has reasons")
 
 
 class Local:
@@ -84,7 +100,10 @@ def execute(
     shard = Shard(cfg.shard, cfg.num_shards)
     device = pick_device(cfg.device)
     check(Path(cfg.output_dir), file_settings(cfg), partly=True)  # before networks are built
-    terminal, settings = Terminal(title=shard.name), logged_settings(cfg, choices)
+    terminal, settings = (
+        Terminal(title=shard.name, folder=cfg.output_dir),
+        logged_settings(cfg, choices),
+    )
     progress = Listeners(terminal)
     classifier = build_classifier(cfg.classifier, device)
     shared = {
@@ -93,6 +112,7 @@ def execute(
         "progress": progress,
         "folder": cfg.output_dir,
         "settings": settings,
+        "class_names": classifier.class_names,
         "size": classifier.size,
         "crop_fraction": classifier.crop_fraction,
         "interpolation": classifier.interpolation,
@@ -100,7 +120,8 @@ def execute(
     source = build(cfg.data, **shared)
     explainer = build(cfg.explainer, **shared)
     check_counterfactual(cfg, isinstance(explainer, CounterfactualExplainer))
-    check_target(cfg.target, classifier.class_names)
+    for target in targets_of(cfg.target):
+        check_target(target, classifier.class_names)
     choice = target_choice(cfg, classifier.class_names)
     photos = [(entry.id, entry.path) for entry in source.selected()]
     # All that can be refused is refused before anything is written into the folder.
@@ -116,20 +137,23 @@ def execute(
         progress.listeners.append(logger.progress)
         scored = ScoringObserver(scoring, REGION, observers=(terminal, logger))
         figures = FigureObserver(store, cfg.plots.dpi, cfg.plots.format)
-        runner = Runner(
-            classifier,
-            shared["infiller"],
-            explainer,
-            store,
-            cfg.target,
-            cfg.batch_size,
-            cfg.seed,
-            observers=(*([figures] if cfg.figures else []), scored),
-            shard=shard,
-            with_scores=scored.with_scores,
-            choice=choice,
-        )
-        summary = runner.run(source)
+        summaries = [
+            Runner(
+                classifier,
+                shared["infiller"],
+                explainer,
+                store,
+                target,
+                cfg.batch_size,
+                cfg.seed,
+                observers=(*([figures] if cfg.figures else []), scored),
+                shard=shard,
+                with_scores=scored.with_scores,
+                choice=choice,
+            ).run(source)
+            for target in targets_of(cfg.target)
+        ]
+        summary = whole_summary(summaries)
         logger.summary(summary)
         logger.measures({f"mean/{key}": mean for key, mean in summary["mean"].items()})
         if cfg.export and not summary["missing"]:
@@ -139,7 +163,13 @@ def execute(
             evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
             logger.measures(evaluated.means(name))
             logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
-    terminal.close(cfg.output_dir, summary["missing"])
+    explained = store.scores()
+    terminal.close(cfg.output_dir, summary["missing"], sorted(explained.items()))
+    if source.least_share < SAID_BELOW:
+        terminal.say(
+            f"cropped: of a photo the classifier was shown {source.least_share:.0%} of the area, "
+            "of others as much or more; data.resize=letterbox shows all of it"
+        )
     if evaluated is not None:
         print_scores(evaluated)
     return summary
@@ -155,13 +185,39 @@ def _with_region(cfg: DictConfig) -> DictConfig:
     return whole
 
 
+def targets_of(target: str | int | Sequence[str | int]) -> list[str | int]:
+    """The targets of a run: `target=second`, or several for every photo, `target=[predicted,cup]`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    several = [target] if isinstance(target, str | int) else list(target)
+    if not several:
+        raise ValueError("target=[]: give predicted, second, label, a class name or a class index")
+    return several
+
+
+def whole_summary(summaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One summary of the runs over several targets.
+
+    The last one is of the whole store; what is missing, and what this run has done, adds up.
+    """
+    whole = dict(summaries[-1])
+    whole["missing"] = sum(one["missing"] for one in summaries)
+    whole["this_run"] = {
+        "images": sum(one["this_run"]["images"] for one in summaries),
+        "seconds": round(sum(one["this_run"]["seconds"] for one in summaries), 3),
+    }
+    return whole
+
+
 def check_counterfactual(cfg: DictConfig, makes_counterfactuals: bool) -> None:
     """Refuse what a method with, or without, counterfactual images cannot do.
 
     Raises:
         ValueError: Says what to give.
     """
-    if makes_counterfactuals and cfg.target == "predicted":
+    if makes_counterfactuals and "predicted" in targets_of(cfg.target):
         raise ValueError(
             "target=predicted: the photo is of this class already, and a counterfactual needs "
             "another one; give target=second, a class name or a class index"
@@ -191,7 +247,7 @@ def target_choice(cfg: DictConfig, class_names: Sequence[str]) -> TargetChoice:
             for name in given
         ]
     pairs = {}
-    if cfg.target == "pairs":
+    if "pairs" in targets_of(cfg.target):
         lines: Any = OmegaConf.to_object(OmegaConf.create({"lines": cfg.target_pairs}))
         pairs = read_pairs(lines["lines"], class_names, cfg.target_kind)
     return TargetChoice(among, pairs)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.classifiers.base import Classifier
 from fido.classifiers.folding import fold_batch_norms
+from fido.runs.sweep import chosen
 from fido.runtime.digests import network_digest
 from fido.runtime.memory import keep_freed_memory
 
@@ -72,6 +73,8 @@ def settings_of(cfg: DictConfig) -> dict[str, Any]:
         del chosen["explainer"]["seed"]
     # Which images are explained may change from run to run; how they are cut may not.
     chosen["data"] = {"resize": whole["data"]["resize"]}
+    if whole["data"].get("range", "auto") != "auto":
+        chosen["data"]["range"] = whole["data"]["range"]
     for part in chosen.values():
         if isinstance(part, dict):
             part.pop("rows_per_pass", None)  # how much memory a run may take changes no map
@@ -91,7 +94,8 @@ def logged_settings(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, An
     """
     whole = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(whole, dict)
-    used = {kind: choices[kind] for kind in ("objective", "infiller") if kind in set(cfg.explainer)}
+    kinds = [kind for kind in ("objective", "infiller") if kind in set(cfg.explainer)]
+    used = {kind: chosen(choices, kind) for kind in kinds}
     axes = {
         "method": " ".join([choices["explainer"], *used.values()]),
         "infiller": used.get("infiller"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -20,6 +22,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from fido.app.folders import CommandGroups
+from fido.app.help import options_of
 from fido.app.quoting import exact_quoting
 
 RENAMED = {
@@ -62,6 +66,10 @@ RENAMED_OPTIONS = {
 """Old name of an experiment to the name that it has now; the others follow a rule."""
 
 
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".dcm")
+"""What files that somebody wants explained end with."""
+
+
 def check_names(words: Sequence[str]) -> None:
     """Refuse settings and experiments by names that they no longer have.
 
@@ -69,6 +77,8 @@ def check_names(words: Sequence[str]) -> None:
         ValueError: Says the new name.
     """
     for word in words:
+        if not word.startswith("-") and "=" not in word and _is_photo(word):
+            raise ValueError(f"{word}: did you mean data=folder data.path={shlex.quote(word)}?")
         key, equals, value = word.lstrip("+~").partition("=")
         if not equals or word.startswith("-"):
             continue
@@ -78,6 +88,11 @@ def check_names(words: Sequence[str]) -> None:
             raise ValueError(f"experiment={value} is now experiment={option}")
         if key == "metrics" and re.search(r"\bsanity\b", value):
             raise ValueError("the metric sanity is now model_randomization")
+
+
+def _is_photo(word: str) -> bool:
+    """Whether a word without a key is a photo or a folder of some."""
+    return Path(word).suffix.lower() in PHOTOS or Path(word).exists()
 
 
 def _new_name(key: str) -> str | None:
@@ -129,7 +144,9 @@ def _own(error: Exception) -> Exception:
 
 def _no_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    # Of an option in a list ([deletion,...]) Hydra says no alternatives.
     options = [name for name in error.options or [] if not name.startswith("_")]
+    options = options or list(options_of(CommandGroups.command, group))
     if not options:
         return str(error).split("\n")[0]
     nearest = get_close_matches(option, options, n=1)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,6 +28,37 @@ def sweep_folder(config: DictConfig) -> Path:
     """
     OmegaConf.select(config, "hydra.sweep.subdir")
     return Path(config.hydra.sweep.dir).resolve()
+
+
+class JobNumber(Callback):
+    """Prints `job 2 of 6: infiller=ca seed=1` before every job of a sweep."""
+
+    def __init__(self) -> None:
+        self.jobs: int | None = None
+        self.common: set[str] = set()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Count the jobs of the command line."""
+        line = list(config.hydra.overrides.task)
+        self.common, self.jobs = set(line), job_count(line)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say which one begins."""
+        number = OmegaConf.select(config, "hydra.job.num", default=None)
+        if OmegaConf.is_missing(config.hydra.job, "num") or number is None:
+            return
+        count = f" of {self.jobs}" if self.jobs else ""
+        own = [word for word in config.hydra.overrides.task if word not in self.common]
+        print(f"job {number + 1}{count}: {' '.join(own)}", flush=True)
+
+
+def job_count(overrides: list[str]) -> int | None:
+    """How many jobs Hydra's own sweeper makes of a command line; None for ranges of a search."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    swept = [one for one in parsed if one.is_sweep_override()]
+    if any(isinstance(one.value(), IntervalSweep) for one in swept):
+        return None
+    return math.prod(sum(1 for _ in one.sweep_string_iterator()) for one in swept)
 
 
 class ContactSheet(Callback):

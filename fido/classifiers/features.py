@@ -80,7 +80,7 @@ def last_feature_map(classifier: Classifier, image: Tensor) -> nn.Module:
             return
         if output.ndim == 3:
             modules.clear()
-        elif output.ndim == 4 and _is_feature_map(output, size):
+        elif output.ndim == 4 and is_grid(output.shape[2], output.shape[3], size):
             modules.append(module)
 
     handles = [
@@ -95,17 +95,18 @@ def last_feature_map(classifier: Classifier, image: Tensor) -> nn.Module:
             handle.remove()
     if not modules:
         raise ValueError(
-            f"Grad-CAM needs a convolutional network: no module of "
-            f"{type(classifier.network).__name__} gives feature maps (n, channels, h, w) that the "
-            "logits follow from. Name one with explainer.layer=, or take a method that asks for no "
-            "layer, such as explainer=integrated_gradients"
+            f"no module of {type(classifier.network).__name__} gives feature maps (n, channels, h, "
+            "w) that the logits follow from"
         )
     return modules[-1]
 
 
-def _is_feature_map(output: Tensor, size: tuple[int, int]) -> bool:
-    h, w = output.shape[-2:]
-    if h * w == 1 or h > size[0] or w > size[1]:
+def is_grid(h: int, w: int, size: tuple[int, int]) -> bool:
+    """Whether h x w places, more than one, may be those of an image of a size.
+
+    Their aspect ratio is the image's, up to the pixel or two by which borders that convolutions pad
+    or cut shift a side.
+    """
+    if h * w <= 1 or h > size[0] or w > size[1]:
         return False
-    # Borders that convolutions pad or cut shift a side by a pixel or two of its own.
     return abs(h / size[0] - w / size[1]) <= 2 / min(size)

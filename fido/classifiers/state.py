@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     missing = sorted(name for name in set(own) - set(state) if not name.endswith(COUNTER))
     if missing:
         raise ValueError(f"{source}: tensor {missing[0]!r} is missing ({len(missing)} in all)")
-    network.load_state_dict(state, strict=False)
+    # Some networks read files of older versions of themselves, by the version that is noted here.
+    versioned = OrderedDict(state)
+    versioned._metadata = getattr(state, "_metadata", own._metadata)  # type: ignore[attr-defined]
+    network.load_state_dict(versioned, strict=False)
 
 
 def _without_prefix(
@@ -106,7 +110,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f"{path} does not hold a state dict (names to tensors), nor one under "
             f"{', '.join(WRAPPERS[:3])}; it holds {held}"
         )
-    return dict(state)
+    return dict(state) if type(state) is not OrderedDict else state
 
 
 def _is_state(state: object) -> bool:

@@ -12,10 +12,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from fido.data.classes import class_indices
+from fido.data.depth import Range
 from fido.data.geometry import Geometry
 from fido.data.photo import open_photo
 from fido.records import PhotoRecord, Sample
 from fido.runtime.digests import file_digest
+from fido.runtime.noise import image_seed
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ def unique_ids(files: Sequence[Path]) -> list[str]:
     return ids if len(set(ids)) == len(ids) else [file.as_posix() for file in files]
 
 
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"data.ids={path}: no such file; expected one id a line")
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+
 class PhotoSource(ABC):
     """A list of images; subclasses say which.
 
@@ -68,12 +77,22 @@ class PhotoSource(ABC):
         size: (h, w) that the classifier takes.
         crop_fraction: The classifier's; see `Geometry`.
         interpolation: The classifier's; see `Geometry`.
-        resize: "keep_aspect", "squash" or "squash_crop"; see `Geometry`.
+        resize: "keep_aspect", "squash", "squash_crop" or "letterbox"; see `Geometry`.
         index: Position of one image, or a list of positions; None takes all.
-        limit: At most so many images, after `index` and `ids`; None takes all.
-        ids: Ids of the images to take, in this order; None takes all.
+        limit: At most so many images, after `index`, `ids` and `random_order`; None takes all.
+        ids: Ids of the images to take, in this order, or the path of a text file with one a line,
+            FILE.txt; None takes all.
         only_correct: Leave out images whose prediction differs from their label.
         on_error: What to do about an unreadable image: "stop" the run or "skip" the image.
+        range: Which values of images of more than 8 bits are black and white; see
+            `fido.data.depth.limits`.
+        classes: Only images with these labels: indices, WordNet ids or names of groups; see
+            `fido.data.classes.class_indices`. None takes all.
+        random_order: Seed of a random order, so that `limit` takes images at random and a larger
+            one adds some; None is the source's order.
+
+    Attributes:
+        least_share: The smallest share of a photo's area that the crop has left, of those loaded.
 
     Raises:
         ValueError: If an argument is not one of these.
@@ -90,6 +109,9 @@ class PhotoSource(ABC):
         ids: Sequence[str] | None = None,
         only_correct: bool = False,
         on_error: str = "stop",
+        range: Range = "auto",
+        classes: int | str | Sequence[int | str] | None = None,
+        random_order: int | None = None,
     ) -> None:
         if on_error not in ("stop", "skip"):
             raise ValueError(f"data.on_error must be stop or skip, got {on_error!r}")
@@ -98,11 +120,17 @@ class PhotoSource(ABC):
         self.geometry = Geometry((size[0], size[1]), resize, crop_fraction, interpolation)
         self.index = [index] if isinstance(index, int) else index
         self.limit = limit
+        self.classes = None if classes is None else class_indices(classes)
+        self.random_order = random_order
+        if isinstance(ids, str) and ids.endswith(".txt"):
+            ids = _lines(Path(ids).expanduser())
         # On a command line `data.ids=[285,286]` holds numbers.
         one = isinstance(ids, str | int)
         self.ids = None if ids is None else [str(i) for i in ([ids] if one else ids)]
         self.only_correct = only_correct
         self.on_error = on_error
+        self.range = range
+        self.least_share = 1.0
 
     @abstractmethod
     def entries(self) -> list[Entry]:
@@ -114,7 +142,7 @@ class PhotoSource(ABC):
         """
 
     def selected(self) -> list[Entry]:
-        """Return the images that `index`, `ids` and `limit` select.
+        """Return the images that `index`, `ids`, `classes`, `random_order` and `limit` select.
 
         Raises:
             ValueError: If an index or id does not exist, or nothing is left.
@@ -136,6 +164,13 @@ class PhotoSource(ABC):
             entries = [known[wanted] for wanted in self.ids]
         if not entries:
             raise ValueError("the data source holds no images")
+        if self.classes is not None:
+            entries = [entry for entry in entries if entry.label in self.classes]
+            if not entries:
+                raise ValueError("data.classes: no image of the source has one of these labels")
+        if self.random_order is not None:
+            seed = self.random_order
+            entries = sorted(entries, key=lambda entry: image_seed(seed, entry.id, "order"))
         return entries[: self.limit]
 
     def load(self, entry: Entry) -> Sample:
@@ -145,6 +180,7 @@ class PhotoSource(ABC):
             UnreadableImageError: If the file cannot be read.
         """
         photo = self.open(entry)
+        self.least_share = min(self.least_share, self.geometry.share(*photo.size))
         boxes = None
         if entry.boxes is not None:
             width, height = photo.size
@@ -157,7 +193,7 @@ class PhotoSource(ABC):
 
     def open(self, entry: Entry) -> Image.Image:
         """The RGB photo of an entry."""
-        return open_photo(entry.path)
+        return open_photo(entry.path, self.range)
 
     def _record(self, entry: Entry, photo: Image.Image) -> PhotoRecord:
         crop = self.geometry.rectangle(*photo.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from fido.data.base import Entry, PhotoSource, unique_ids
 from fido.data.listing import inside
 
 COLUMNS = ("file", "class_index", "xmin", "ymin", "xmax", "ymax")
+ROUNDING = 1e-3
+"""Sides beyond the image by so little come of rounding, and are cut."""
 
 
 class BoxedPhotos(PhotoSource):
@@ -37,7 +40,7 @@ class BoxedPhotos(PhotoSource):
             )
         boxes: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
         labels: dict[str, int] = {}
-        with table.open(newline="", encoding="utf-8") as lines:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
             if missing:
@@ -46,12 +49,12 @@ class BoxedPhotos(PhotoSource):
                 )
             for row in reader:
                 try:
-                    corners = tuple(float(row[name]) for name in COLUMNS[2:])
+                    corners = _corners(row)
                     labels[row["file"]] = int(row["class_index"])
                     inside(self.root / "images", row["file"])
                 except ValueError as error:
                     raise ValueError(f"{table}, line {reader.line_num}: {error}") from error
-                boxes[row["file"]].append(corners)  # type: ignore[arg-type]
+                boxes[row["file"]].append(corners)
         ids = unique_ids([Path(file) for file in labels])
         return [
             Entry(
@@ -63,3 +66,23 @@ class BoxedPhotos(PhotoSource):
             )
             for image_id, file in zip(ids, labels, strict=True)
         ]
+
+
+def _corners(row: Mapping[str, str | None]) -> tuple[float, float, float, float]:
+    """The box of a line.
+
+    Raises:
+        ValueError: If the line is too short, or the box is no part of an image.
+    """
+    empty = [name for name in COLUMNS if not row[name]]
+    if empty:
+        raise ValueError(f"no {empty[0]}, expected {len(COLUMNS)} values")
+    left, top, right, bottom = (float(row[name] or "") for name in COLUMNS[2:])
+    inside = all(0 <= side <= 1 + ROUNDING for side in (left, top, right, bottom))
+    if not (inside and left < right and top < bottom):  # so written that NaN is refused too
+        raise ValueError(
+            f"box {left:g}, {top:g}, {right:g}, {bottom:g}: expected fractions of the image's "
+            "sides, 0 <= xmin < xmax <= 1 and 0 <= ymin < ymax <= 1; divide pixels by width and "
+            "height"
+        )
+    return left, top, min(right, 1.0), min(bottom, 1.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fido.data.base import Entry, PhotoSource, unique_ids
+from fido.data.formats import without_missing_extras
 from fido.data.listing import has_photo_suffix, photo_files
 
 
@@ -56,6 +57,7 @@ class FolderPhotos(PhotoSource):
             root = _common_parent(files) if files else path
         else:
             raise FileNotFoundError(f"{self.key}={self.path}: no such file or folder")
+        files = without_missing_extras(files)
         if not files:
             raise FileNotFoundError(f"{self.key}={self.path}: no image files there")
         ids = unique_ids([f.relative_to(root) for f in files])

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-RESIZE = ("keep_aspect", "squash", "squash_crop")
+RESIZE = ("keep_aspect", "squash", "squash_crop", "letterbox")
+BORDER = (124, 116, 104)
+"""Colour around a photo in a letterbox: ImageNet's mean, which most networks see as 0."""
 INTERPOLATION = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -25,9 +27,10 @@ class Geometry:
         size: (h, w) of the result in pixels.
         resize: "keep_aspect" takes the largest central rectangle of the result's aspect ratio,
             shrunk by `crop_fraction`; "squash" takes the whole photo and gives up its aspect ratio;
-            "squash_crop" squashes, then crops to `crop_fraction` of both sides.
+            "squash_crop" squashes, then crops to `crop_fraction` of both sides; "letterbox" takes
+            the whole photo with its aspect ratio and fills the rest with grey.
         crop_fraction: Share of the sides that the central crop keeps, in (0, 1]; 224 / 256 is
-            "resize the short side to 256, crop 224". Not used by "squash".
+            "resize the short side to 256, crop 224". Not used by "squash" and "letterbox".
         interpolation: "bilinear", "bicubic" or "lanczos", always antialiased.
 
     Raises:
@@ -51,25 +54,41 @@ class Geometry:
             )
 
     def rectangle(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom of the part of a photo that is taken, in its pixels."""
+        """Left, top, right, bottom of the part of a photo that is taken, in its pixels.
+
+        A letterbox reaches beyond the photo.
+        """
         if self.resize == "squash":
             return 0.0, 0.0, float(width), float(height)
         if self.resize == "squash_crop":
             left, top = (side * (1 - self.crop_fraction) / 2 for side in (width, height))
             return left, top, width - left, height - top
         h, w = self.size
-        pixels_each = min(width / w, height / h) * self.crop_fraction
+        if self.resize == "letterbox":
+            pixels_each = max(width / w, height / h)
+        else:
+            pixels_each = min(width / w, height / h) * self.crop_fraction
         left, top = (width - w * pixels_each) / 2, (height - h * pixels_each) / 2
         return left, top, left + w * pixels_each, top + h * pixels_each
+
+    def share(self, width: int, height: int) -> float:
+        """Share of a photo's area that is taken, in (0, 1]; the rest is cut off."""
+        left, top, right, bottom = self.rectangle(width, height)
+        seen = (min(right, width) - max(left, 0)) * (min(bottom, height) - max(top, 0))
+        return seen / (width * height)
 
     def image(self, photo: Image.Image) -> Tensor:
         """An RGB photo -> (3, h, w) float32 in [0, 1]."""
         h, w = self.size
-        resized = photo.resize(
-            (w, h),
-            INTERPOLATION[self.interpolation],
-            box=self.rectangle(*photo.size),
-        )
+        method = INTERPOLATION[self.interpolation]
+        if self.resize == "letterbox":
+            share = min(w / photo.width, h / photo.height)
+            inner = max(1, round(photo.width * share)), max(1, round(photo.height * share))
+            resized = Image.new("RGB", (w, h), BORDER)
+            corner = (w - inner[0]) // 2, (h - inner[1]) // 2
+            resized.paste(photo.resize(inner, method), corner)
+        else:
+            resized = photo.resize((w, h), method, box=self.rectangle(*photo.size))
         pixels = torch.from_numpy(np.array(resized, dtype=np.uint8))
         return pixels.permute(2, 0, 1).contiguous().float().div_(255)
 

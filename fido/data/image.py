@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fido.data.geometry import Geometry
 from fido.data.photo import open_photo, to_rgb
+from fido.records import unit_pixels
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 """What `load_image` accepts."""
@@ -35,7 +36,7 @@ def load_image(
         crop_fraction: Share of the sides that the central crop keeps, in (0, 1]; see `Geometry`.
             Used with `size` only, as the two below.
         interpolation: "bilinear", "bicubic" or "lanczos", always antialiased.
-        resize: "keep_aspect", "squash" or "squash_crop"; see `Geometry`.
+        resize: "keep_aspect", "squash", "squash_crop" or "letterbox"; see `Geometry`.
 
     Returns:
         (3, h, w) float32 RGB in [0, 1].
@@ -93,20 +94,7 @@ def pixels_of(image: np.ndarray | Tensor) -> Tensor:
             )
         pixels = pixels[0]
     pixels = _channels_first(pixels)
-    if pixels.dtype == torch.uint8:
-        return pixels.float().div(255)
-    if not pixels.is_floating_point():
-        raise ValueError(
-            f"pixels must be uint8 in 0 to 255 or floating point in [0, 1], got {pixels.dtype}"
-        )
-    pixels = pixels.float()
-    low, high = float(pixels.min()), float(pixels.max())
-    if not (low >= 0 and high <= 1):  # so written that NaN is refused too
-        raise ValueError(
-            f"floating-point pixels must lie in [0, 1], got {low:.3g} to {high:.3g}; do not "
-            "subtract mean or divide by std (the classifier does), and divide 0 to 255 by 255"
-        )
-    return pixels
+    return unit_pixels(pixels)
 
 
 def _channels_first(pixels: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class ImageNetValidation(PhotoSource):
         wnids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
         index_of = {wnid: index for index, wnid in enumerate(wnids)}
         files = {path.stem: path for path in photo_files(self.root, (".jpeg",))}
-        with self.boxes.open(newline="", encoding="utf-8") as lines:
+        with self.boxes.open(newline="", encoding="utf-8-sig") as lines:
             rows = sorted(csv.DictReader(lines), key=lambda row: row["ImageId"])
         entries = []
         for row in rows:
@@ -49,6 +49,11 @@ class ImageNetValidation(PhotoSource):
                 (float(words[i + 1]), float(words[i + 2]), float(words[i + 3]), float(words[i + 4]))
                 for i in range(0, len(words), 5)
             )
+            if not all(0 <= a < c and 0 <= b < d for a, b, c, d in corners):
+                raise ValueError(
+                    f"{self.boxes}: {row['ImageId']} has a box that is none; expected pixels, "
+                    "0 <= xmin < xmax and 0 <= ymin < ymax"
+                )
             if words[0] not in index_of:
                 raise ValueError(f"{self.boxes}: {words[0]} is no ImageNet-1k class")
             if row["ImageId"] in files:

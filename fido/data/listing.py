@@ -7,8 +7,10 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
+from fido.data.formats import EXTRAS
+
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+    (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", *EXTRAS)
 )
 
 

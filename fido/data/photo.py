@@ -1,40 +1,67 @@
-"""Any image file as 8-bit RGB, the right way up."""
+"""Any image file as 8-bit RGB, the right way up: the one reader of photos."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from fido.data.depth import Range, eight_bits
+from fido.data.formats import DICOM, HEIC, advice, missing_extra, open_dicom, open_heic
 
 
 class UnreadableImageError(ValueError):
     """A file that is not there or cannot be read as an image; the message names it."""
 
 
-def open_photo(path: Path) -> Image.Image:
+def open_photo(path: Path, range: Range = "auto") -> Image.Image:
     """Read a photo as 8-bit RGB: EXIF rotation applied, transparency laid over white.
 
+    Args:
+        path: Any format of Pillow; HEIC and DICOM with their extras.
+        range: Which values of images of more than 8 bits are black and white; see
+            `fido.data.depth.limits`.
+
     Raises:
-        UnreadableImageError: If there is no such file, or it is no image or a truncated one.
+        UnreadableImageError: If there is no such file, it is no image, a truncated one, or one of
+            so many pixels that it may be an attack (Pillow's limit).
+        ValueError: If `range` cannot be read.
     """
+    suffix = path.suffix.lower()
+    extra = missing_extra(suffix)
+    if extra is not None and path.is_file():
+        raise UnreadableImageError(f"cannot read {path}: {suffix} needs {advice(extra)}")
+    if range != "auto":
+        eight_bits(np.zeros(1), range)  # a wrong setting is no fault of the file
     try:
-        with Image.open(path) as file:
+        if suffix in DICOM:
+            return open_dicom(path, range)
+        with open_heic(path) if suffix in HEIC else Image.open(path) as file:
             file.load()
-            return to_rgb(ImageOps.exif_transpose(file))
+            return to_rgb(ImageOps.exif_transpose(file), range, path.name)
     except FileNotFoundError as error:
         raise UnreadableImageError(f"no image file at {path}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise UnreadableImageError(f"cannot read {path} as an image: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(
+            f"{path} is too large to be read: {error}; make it smaller first"
+        ) from error
+    except Exception as error:  # every decoder has its own; all mean the same here
+        reason = str(error) or type(error).__name__
+        raise UnreadableImageError(f"cannot read {path} as an image: {reason}") from error
 
 
-def to_rgb(photo: Image.Image) -> Image.Image:
-    """RGB of any Pillow mode."""
+def to_rgb(photo: Image.Image, range: Range = "auto", name: str = "") -> Image.Image:
+    """RGB of any Pillow mode.
+
+    Args:
+        photo: The image.
+        range: See `open_photo`.
+        name: Of the file, for what is said about its range.
+    """
     if photo.mode.startswith("I") or photo.mode == "F":
-        values = np.asarray(photo, dtype=np.float64)
-        # 16-bit files arrive as I;16 or I; float files are taken to span [0, 1] or [0, 255].
-        top = 65535 if photo.mode.startswith("I") else (1 if values.max() <= 1 else 255)
-        photo = Image.fromarray(np.uint8(np.clip(np.round(values * 255 / top), 0, 255)))
+        values = np.asarray(photo)
+        photo = Image.fromarray(eight_bits(values, range, name))
     if photo.mode in ("RGBA", "LA", "PA") or "transparency" in photo.info:
         rgba = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

@@ -38,6 +38,7 @@ class ScoringObserver:
         self.after = after
         self.observers = observers
         (self._store,) = evaluation.stored.stores
+        self._known: dict[Key, dict[str, float]] = {}
 
     def begin(self, done: int, to_do: int) -> None:
         """Score what an interrupted run has stored and not scored; see `Observer.begin`."""
@@ -66,10 +67,16 @@ class ScoringObserver:
     def _score(self, image_id: str, keys: Sequence[Key]) -> None:
         for key in keys:
             self.evaluation.stored.add(self._store, key)
+            self._known.pop(key, None)
         self.evaluation.score_image(image_id)
 
     def _values(self, key: Key) -> dict[str, float] | None:
-        return self.evaluation.values_on_disk(self.metric, self._store, key)
+        if key not in self._known:
+            values = self.evaluation.values_on_disk(self.metric, self._store, key)
+            if values is None:
+                return None
+            self._known[key] = values  # a table of many results asks several times
+        return self._known[key]
 
 
 def rows_with_stored_scores(

@@ -29,6 +29,7 @@ class RowSummary:
             for the baseline itself.
         set_values: Numbers of the whole set; see `ImageMetric.set_values`.
         curve: The metric's curve, where it has one: (m,) x and (m,) y.
+        curve_names: Names of its points, where every row has its own.
     """
 
     images: int
@@ -37,6 +38,7 @@ class RowSummary:
     differences: Mapping[str, Estimate]
     set_values: Mapping[str, float]
     curve: tuple[Array, Array] | None
+    curve_names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +148,7 @@ def _summary(
             differences={} if row == baseline else dict(of_changes),
             set_values=content.metric.set_values(content.scores),
             curve=None if curve is None or x is None else (x, curve),
+            curve_names=content.metric.curve_names(content.scores),
         )
     return MetricSummary(name, metric, baseline, summaries, metric.columns)
 

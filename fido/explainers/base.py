@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from fido.classifiers.base import Classifier
 from fido.records import Explanation, Sample
 
 Progress = Callable[[Sequence[str], int, int, dict[str, Tensor]], None]
@@ -58,17 +59,23 @@ class SampleBatch:
         return self.image.shape[-2], self.image.shape[-1]
 
 
-def collate(samples: Sequence[Sample], device: torch.device) -> SampleBatch:
+def collate(samples: Sequence[Sample], classifier: Classifier) -> SampleBatch:
     """Put samples of one image size side by side, on the device of the classifier.
 
     Raises:
-        ValueError: If a sample has no target or another size than the first.
+        ValueError: If a sample has no target, one that is no class, or another size than the first.
     """
+    device, classes = classifier.device, len(classifier.class_names)
     for sample in samples:
         if sample.image.shape != samples[0].image.shape:
             raise ValueError(
                 f"samples of one batch must be of one size; {sample.id!r} is "
                 f"{tuple(sample.image.shape)}, the first is {tuple(samples[0].image.shape)}"
+            )
+        if target_of(sample) >= classes:
+            raise ValueError(
+                f"sample {sample.id!r}: target {sample.target} is not a class index of this "
+                f"classifier; expected 0 to {classes - 1}"
             )
     return SampleBatch(
         ids=[sample.id for sample in samples],

@@ -86,7 +86,7 @@ class CounterfactualExplainer(ABC):
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`."""
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         results: dict[int, Explanation] = {}
         problem, whole = self._problem(samples, batch, results)
 

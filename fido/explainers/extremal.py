@@ -114,7 +114,7 @@ class ExtremalPerturbation:
 
     @torch.enable_grad()
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         b, device = len(samples), batch.image.device
         mask = SmoothMask(batch.size, self.cell_size, self.sigma, self.margin)
         perturb = self._perturbation(batch)

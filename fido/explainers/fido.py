@@ -152,7 +152,7 @@ class Fido:
         """One optimisation of all samples."""
         # Put the images side by side, each as often as it is repeated, and give each a mask.
         batch = collate(
-            [sample for sample in samples for _ in range(self.repeats)], self.classifier.device
+            [sample for sample in samples for _ in range(self.repeats)], self.classifier
         )
         mask = self.mask(len(batch.ids), batch.size).to(self.classifier.device)
 
@@ -211,7 +211,7 @@ class Fido:
     @torch.no_grad()
     def _level(self, sample: Sample, saliency: Tensor, photo: Tensor | None) -> tuple[float, int]:
         """The highest level at which the region does what is asked, and the rows it took."""
-        batch = collate([sample], self.classifier.device)
+        batch = collate([sample], self.classifier)
         if photo is None:
             photo = self.classifier.log_odds(batch.image, batch.target)
         bounds = self.objective.bounds(photo)

@@ -1,14 +1,15 @@
-"""Grad-CAM: the last feature maps of a convolutional network, weighted by their gradients."""
+"""Grad-CAM: the last feature maps of a network, weighted by their gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from captum.attr import LayerAttribution, LayerGradCam
 from torch import Tensor, nn
 
 from fido.classifiers.base import Classifier
-from fido.classifiers.features import last_feature_map
+from fido.classifiers.layers import FeatureLayer, feature_layer
 from fido.explainers.attribution import Score, scored
 from fido.explainers.base import Progress, collate, half_of_maximum
 from fido.records import Explanation, Sample
@@ -22,10 +23,11 @@ class GradCam:
     it, which is not counted in any image's cost.
 
     Args:
-        classifier: The classifier to explain, a convolutional network.
-        layer: Dotted name of a module of `classifier.network` whose output is (n, channels, h, w);
-            None takes the last one of the network; see
-            `fido.classifiers.features.last_feature_map`.
+        classifier: The classifier to explain: a convolutional network, or a transformer whose
+            tokens are patches; a class token is left out of the map.
+        layer: Dotted name of a module of `classifier.network`, or an index into its layers of
+            feature maps; None takes the last that the logits follow from; see
+            `fido.classifiers.layers.feature_layer`.
         score: The score to differentiate; see `fido.explainers.attribution.scored`.
         progress: Called after every batch; see `Progress`.
         rows_per_pass: Images per pass; see `Batches`.
@@ -42,13 +44,16 @@ class GradCam:
     def __init__(
         self,
         classifier: Classifier,
-        layer: str | None = None,
+        layer: str | int | None = None,
         score: Score = "logit",
         progress: Progress | None = None,
         rows_per_pass: int | None = None,
     ) -> None:
         self.classifier = classifier
-        self.layer = None if layer is None else _named(classifier.network, layer)
+        if isinstance(layer, str):
+            _check_name(classifier.network, layer)
+        self.wanted = layer
+        self.layer: FeatureLayer | None = None
         self.forward = scored(classifier, score)
         self.progress = progress
         self.batches = Batches(rows_per_pass, classifier.device)
@@ -59,15 +64,10 @@ class GradCam:
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         if self.layer is None:
-            self.layer = last_feature_map(self.classifier, batch.image[:1])
-        # The image asks for gradients so that in-place activations may follow the layer.
-        weighted: Tensor = LayerGradCam(self.forward, self.layer).attribute(
-            batch.image.requires_grad_(),
-            additional_forward_args=batch.target,
-            relu_attributions=True,
-        )
+            self.layer = feature_layer(self.classifier, batch.image[:1], self.wanted)
+        weighted = self._weighted(self.layer, batch.image, batch.target)
         # Feature maps are bfloat16 under autocast; maps never are.
         coarse = weighted.detach().float()
         saliency = LayerAttribution.interpolate(coarse, batch.size, "bilinear").cpu()
@@ -84,12 +84,28 @@ class GradCam:
             for sample, target, values in zip(samples, batch.target, saliency, strict=True)
         ]
 
+    def _weighted(self, layer: FeatureLayer, image: Tensor, target: Tensor) -> Tensor:
+        """(n, 1, h', w'), before it is upsampled."""
+        image = image.requires_grad_()  # so that in-place activations may follow the layer
+        if layer.layout.kind == "maps":
+            weighted: Tensor = LayerGradCam(self.forward, layer.module).attribute(
+                image, additional_forward_args=target, relu_attributions=True
+            )
+            return weighted
+        outputs: list[Tensor] = []
+        handle = layer.module.register_forward_hook(lambda *given: outputs.append(given[2]))
+        try:
+            score = self.forward(image, target)
+        finally:
+            handle.remove()
+        (gradient,) = torch.autograd.grad(score.sum(), outputs[-1])
+        maps, slope = (layer.layout.maps(one) for one in (outputs[-1], gradient))
+        return (maps * slope.mean((2, 3), keepdim=True)).sum(1, keepdim=True).relu()
 
-def _named(network: nn.Module, name: str) -> nn.Module:
-    modules: dict[str, nn.Module] = dict(network.named_modules())
-    if name not in modules or not name:
+
+def _check_name(network: nn.Module, name: str) -> None:
+    if not name or name not in dict(network.named_modules()):
         raise ValueError(
             f"explainer.layer: {type(network).__name__} has no module {name!r}; "
             f"its parts are {', '.join(child for child, _ in network.named_children())}"
         )
-    return modules[name]

@@ -57,7 +57,7 @@ class Gradient:
         return [explanation for part in parts for explanation in part]
 
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         gradient = Saliency(self.forward).attribute(
             batch.image.requires_grad_(), abs=False, additional_forward_args=batch.target
         )

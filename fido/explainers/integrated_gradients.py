@@ -67,7 +67,7 @@ class IntegratedGradients:
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its points in batches."""
-        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier)) for sample in samples]
 
     def _explain(self, batch: SampleBatch) -> Explanation:
         baseline = self._baseline(batch)

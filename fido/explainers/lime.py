@@ -89,7 +89,7 @@ class Lime:
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its subsets in batches."""
-        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier)) for sample in samples]
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:

@@ -40,7 +40,7 @@ class Mp:
         jitter: Number of shifts a direction, -jitter / 2 to jitter / 2 - 1 pixels; 0 is none.
         jitter_what: "image" shifts the image under a fixed mask; "composite" shifts the masked
             image.
-        binary: Whether the mask is rounded; None means for infillers that look at it.
+        binary: Whether the mask is rounded; None means for infillers that see it.
         seed: Seed of the initial mask's, the shifts' and the infiller's random numbers.
         progress: Called after every step; see `Progress`.
         rows_per_pass: Images optimised side by side; see `Batches`.
@@ -86,7 +86,7 @@ class Mp:
         self.power = power
         self.jitter = jitter
         self.jitter_what = jitter_what
-        self.binary = not infiller.one_proposal if binary is None else binary
+        self.binary = infiller.sees_mask if binary is None else binary
         self.seed = seed
         self.progress = progress
         self.batches = Batches(rows_per_pass, classifier.device)
@@ -98,7 +98,7 @@ class Mp:
 
     @torch.enable_grad()
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         noise = ImageNoise(self.seed, batch.ids, "mp", batch.image.device)
         infill_noise = (
             ImageNoise(self.seed, batch.ids, "infill", batch.image.device)

@@ -80,7 +80,7 @@ class MaskingNetworkExplainer:
 
     @torch.no_grad()
     def _explain(self, samples: Sequence[Sample]) -> list[Explanation]:
-        batch = collate(samples, self.classifier.device)
+        batch = collate(samples, self.classifier)
         encoded = self.encoder(batch.image)
         activation = self.encoder.activation(encoded.deep, batch.target)
         keep = self.network(encoded.features, encoded.deep, activation)

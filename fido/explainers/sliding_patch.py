@@ -66,7 +66,7 @@ class SlidingPatch:
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its patches in batches."""
-        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier)) for sample in samples]
 
     @torch.no_grad()
     def _explain(self, batch: SampleBatch) -> Explanation:

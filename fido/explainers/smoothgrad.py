@@ -68,7 +68,7 @@ class SmoothGrad:
 
     def explain(self, samples: Sequence[Sample]) -> list[Explanation]:
         """See `Explainer.explain`; one image after the other, its noisy copies in batches."""
-        return [self._explain(collate([sample], self.classifier.device)) for sample in samples]
+        return [self._explain(collate([sample], self.classifier)) for sample in samples]
 
     def _explain(self, batch: SampleBatch) -> Explanation:
         image = batch.image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from fido.runtime.noise import ImageNoise
@@ -12,13 +13,18 @@ from fido.runtime.noise import ImageNoise
 class Infiller(nn.Module, ABC):
     """Propose pixels for the places that a mask drops.
 
-    An infiller never composes: `fido.masks.concrete.composite` mixes its proposal with the image,
-    once. It carries no gradient, and what it proposes for a dropped pixel depends on kept pixels
-    only (`blur`, which sees the whole image, is the documented exception).
+    `fido.masks.concrete.composite` mixes its proposal with the image, once. It carries no gradient,
+    and what it proposes for a dropped pixel depends on kept pixels only (`blur`, which sees the
+    whole image, is the documented exception). A learned infiller proposes the image itself for kept
+    pixels (`keep_known`), as the wrapper of the 2018 FIDO code does: under a soft mask anything
+    else would leak the network's reconstruction into kept pixels.
     """
 
     one_proposal: bool = False
     """Whether the proposal for an image is the same for every mask and every call."""
+
+    sees_mask: bool = True
+    """Whether the proposal depends on the mask; without it the mask changes nothing but the mix."""
 
     needs_noise: bool = False
     """Whether `infill` draws random numbers and therefore must be given `noise`."""
@@ -51,6 +57,17 @@ class Infiller(nn.Module, ABC):
                 f"got keep {tuple(keep.shape)} for image {tuple(image.shape)}"
             )
         return n // b
+
+
+def keep_known(fill: Tensor, image: Tensor, keep: Tensor) -> Tensor:
+    """The fill where pixels were dropped, and the image, bit for bit, where they were kept.
+
+    Args:
+        fill: (n, 3, h, w).
+        image: (n, 3, h, w).
+        keep: (n, 1, h, w) of zeros and ones, 1 keeps.
+    """
+    return torch.where(keep > 0.5, image, fill)
 
 
 def per_mask(per_image: Tensor, repeats: int) -> Tensor:

@@ -24,6 +24,7 @@ class BlurInfiller(Infiller):
     """
 
     one_proposal = True
+    sees_mask = False
 
     def __init__(self, sigma: float = 10.0) -> None:
         super().__init__()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fido import weights as shipped
-from fido.infillers.base import Infiller, per_mask
+from fido.infillers.base import Infiller, keep_known, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.networks.contextual_attention import STRIDE, ContextualAttentionNet
 from fido.runtime.checks import check_choice
@@ -60,11 +60,11 @@ class ContextualAttentionInfiller(Infiller):
     @torch.no_grad()
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
         """(b, 3, h, w), (b * s, 1, h, w) -> (b * s, 3, h, w) in [0, 1]; see `Infiller`."""
-        known = per_mask(image, self.repeats(image, keep)) * keep
+        rows = per_mask(image, self.repeats(image, keep))
         filled = infill_at_resolution(
-            self._network, known, keep, self.resolution, self.rows_per_pass, multiple=STRIDE
+            self._network, rows * keep, keep, self.resolution, self.rows_per_pass, multiple=STRIDE
         )
-        return known + (1 - keep) * filled
+        return keep_known(filled, rows, keep)
 
     def _network(self, image: Tensor, keep: Tensor) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.precision == "bf16"):

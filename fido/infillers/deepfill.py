@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fido.infillers.base import Infiller, per_mask
+from fido.infillers.base import Infiller, keep_known, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.networks.deepfill import DeepFill
 from fido.runtime.noise import ImageNoise
@@ -15,7 +15,7 @@ from fido.weights.deepfill import read_release, where_to_get
 
 
 class DeepFillInfiller(Infiller):
-    """Fill with the refined image of the 2018 contextual-attention network.
+    """Fill with the refined image of the 2018 contextual-attention network; kept pixels stay.
 
     The package holds no weights for it; `docs/models/deepfill.md` tells how to get them. Unlike
     the 2018 wrapper nothing is rounded to 8 bits, and at another resolution than the image's only
@@ -62,7 +62,8 @@ class DeepFillInfiller(Infiller):
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
         """See `Infiller.infill`."""
         rows = per_mask(image, self.repeats(image, keep))
-        return infill_at_resolution(self._fill, rows, keep, self.resolution, self.rows_per_pass)
+        fill = infill_at_resolution(self._fill, rows, keep, self.resolution, self.rows_per_pass)
+        return keep_known(fill, rows, keep)
 
     def _fill(self, image: Tensor, keep: Tensor) -> Tensor:
         hole = 1 - keep  # the network says 1 = hole

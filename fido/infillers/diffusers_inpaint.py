@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fido.infillers.base import Infiller, per_mask
+from fido.infillers.base import Infiller, keep_known, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.runtime.noise import ImageNoise
 
@@ -100,7 +100,7 @@ class DiffusersInfiller(Infiller):
             )
             for start in range(0, len(keep), chunk)
         ]
-        return torch.cat(fills)
+        return keep_known(torch.cat(fills), rows, keep)
 
     def _fill(self, image: Tensor, keep: Tensor, seeds: list[int]) -> Tensor:
         filled: Tensor = self.pipeline(

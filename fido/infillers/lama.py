@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fido.infillers.base import Infiller, per_mask
+from fido.infillers.base import Infiller, keep_known, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution
 from fido.runtime.noise import ImageNoise
 
@@ -72,7 +72,8 @@ class LamaInfiller(Infiller):
     def infill(self, image: Tensor, keep: Tensor, noise: ImageNoise | None = None) -> Tensor:
         """See `Infiller.infill`."""
         rows = per_mask(image, self.repeats(image, keep))
-        return infill_at_resolution(self._fill, rows, keep, self.resolution, self.rows_per_pass)
+        fill = infill_at_resolution(self._fill, rows, keep, self.resolution, self.rows_per_pass)
+        return keep_known(fill, rows, keep)
 
     def _fill(self, image: Tensor, keep: Tensor) -> Tensor:
         hole = 1 - keep  # the network says 1 = hole

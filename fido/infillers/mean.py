@@ -21,6 +21,7 @@ class MeanInfiller(Infiller):
     """
 
     one_proposal = True
+    sees_mask = False
 
     def __init__(self, colour: Sequence[float] = (0.485, 0.456, 0.406)) -> None:
         super().__init__()

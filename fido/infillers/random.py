@@ -24,6 +24,7 @@ class RandomInfiller(Infiller):
     """
 
     needs_noise = True
+    sees_mask = False
 
     def __init__(self, sigma: float = 0.2, colour: float | str = "random") -> None:
         super().__init__()

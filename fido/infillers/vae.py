@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fido import weights as shipped
-from fido.infillers.base import Infiller, per_mask
+from fido.infillers.base import Infiller, keep_known, per_mask
 from fido.infillers.resolution import check_options, infill_at_resolution, working_size
 from fido.masks.draws import blob_normal
 from fido.networks.inpainting_vae import Completion, InpaintingVAE
@@ -19,7 +19,7 @@ from fido.runtime.noise import ImageNoise
 
 
 class VaeInfiller(Infiller):
-    """Fill with the predictive mean of an `InpaintingVAE`, also where pixels were kept.
+    """Fill with the predictive mean of an `InpaintingVAE`.
 
     Args:
         network: The VAE that the weights belong to.
@@ -36,6 +36,8 @@ class VaeInfiller(Infiller):
         precision: "float32", or "bf16" for bfloat16 autocast, which only pays on hardware with
             bfloat16 arithmetic.
         rows_per_pass: Rows in one pass of the network, or None for all at once.
+        reconstruct: Propose the predictive mean for kept pixels, too, as the authors' code does;
+            otherwise they are the image.
 
     Raises:
         FileNotFoundError: If a weights file is not there.
@@ -54,6 +56,7 @@ class VaeInfiller(Infiller):
         shrink: float = 1,
         precision: Literal["float32", "bf16"] = "float32",
         rows_per_pass: int | None = 32,
+        reconstruct: bool = False,
     ) -> None:
         super().__init__()
         check_options(None, rows_per_pass)
@@ -70,6 +73,7 @@ class VaeInfiller(Infiller):
         self.shrink = shrink
         self.precision = precision
         self.rows_per_pass = rows_per_pass
+        self.reconstruct = reconstruct
 
     def train(self, mode: bool = True) -> VaeInfiller:
         """Stay in evaluation mode: the statistics of normalisation layers are frozen."""
@@ -89,9 +93,10 @@ class VaeInfiller(Infiller):
         cells = max(1, round(min(size) / self.shrink / stride))
         resolution = stride * cells if self.shrink > 1 else None
         if not self.needs_noise:
-            return infill_at_resolution(
+            fill = infill_at_resolution(
                 self._mean, rows, keep, resolution, self.rows_per_pass, multiple=stride
             )
+            return fill if self.reconstruct else keep_known(fill, rows, keep)
         if noise is None:
             raise ValueError("VaeInfiller.infill with predict=sample needs the images' noise")
         # One draw per row, and every pass gets the draws of its rows.
@@ -106,7 +111,8 @@ class VaeInfiller(Infiller):
             )
             for image, keep, z, e in passes
         ]
-        return torch.cat(fills)
+        fill = torch.cat(fills)
+        return fill if self.reconstruct else keep_known(fill, rows, keep)
 
     def _mean(self, image: Tensor, keep: Tensor) -> Tensor:
         return self._complete(image, keep, None).mean.float().clamp(0, 1)

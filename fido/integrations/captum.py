@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Explainer
+from fido.integrations.inputs import known_classes, near_unit
 from fido.records import Sample
 
 SAMPLE_ID = "input"
@@ -26,7 +27,8 @@ class FidoAttribution(Attribution):  # type: ignore[misc]  # captum has no types
         maps = attribution.attribute(images, target=207)
 
     Inputs are pixels in [0, 1], as the classifier takes them; what noise has moved out of that
-    range is clamped. What captum calls baselines is the explainer's infiller.
+    range is clamped, normalised images are refused. What captum calls baselines is the
+    explainer's infiller.
 
     Args:
         explainer: Any, on whatever classifier it was built for.
@@ -62,12 +64,13 @@ class FidoAttribution(Attribution):  # type: ignore[misc]  # captum has no types
             (n, 3, h, w), each of the three channels the same map, or a tuple of just that.
 
         Raises:
-            ValueError: If inputs or targets have another shape, or an image has no usable map.
+            ValueError: If inputs or targets have another shape or range, or an image has no usable
+                map.
         """
         (image,) = inputs if isinstance(inputs, tuple) else (inputs,)
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"inputs must be (n, 3, h, w), got {tuple(image.shape)}")
-        pixels = image.detach().float().clamp(0, 1)
+        pixels = near_unit(image.detach().float())
         samples = [
             Sample(SAMPLE_ID, row, target=chosen)
             for row, chosen in zip(pixels, self._targets(pixels, target), strict=True)
@@ -94,7 +97,7 @@ class FidoAttribution(Attribution):  # type: ignore[misc]  # captum has no types
             chosen = chosen.expand(len(image))
         if len(chosen) != len(image):
             raise ValueError(f"{len(chosen)} targets for {len(image)} images")
-        return [int(index) for index in chosen]
+        return known_classes(chosen.tolist(), self.classifier)
 
     def _saliency(self, samples: Sequence[Sample]) -> list[Tensor]:
         maps = []

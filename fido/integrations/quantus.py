@@ -12,6 +12,7 @@ from torch import nn
 
 from fido.classifiers.base import Classifier
 from fido.explainers.base import Explainer
+from fido.integrations.inputs import known_classes, near_unit
 from fido.records import Sample
 
 SAMPLE_ID = "input"
@@ -55,7 +56,8 @@ def explain(
         (n, 1, h, w) float32.
 
     Raises:
-        ValueError: If there is no explainer, a shape is wrong, or an image has no usable map.
+        ValueError: If there is no explainer, a shape is wrong, inputs are normalised and `mean` and
+            `std` are not given, a class does not exist, or an image has no usable map.
 
     Source: Hedström et al. 2023 (the interface).
     """
@@ -67,10 +69,10 @@ def explain(
     image = torch.as_tensor(inputs, dtype=torch.float32)
     if image.ndim != 4 or image.shape[1] != 3:
         raise ValueError(f"inputs must be (n, 3, h, w), got {tuple(image.shape)}")
-    chosen = torch.as_tensor(targets).flatten().tolist()
     classifier = _classifier(model, (image.shape[-2], image.shape[-1]), mean, std, device)
+    chosen = known_classes(torch.as_tensor(targets).flatten().tolist(), classifier)
     shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
-    pixels = (image.cpu() * scale + shift).clamp(0, 1)
+    pixels = near_unit(image.cpu() * scale + shift, "; give mean= and std= of the normalisation")
     samples = [
         Sample(SAMPLE_ID, row, target=int(index)) for row, index in zip(pixels, chosen, strict=True)
     ]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch import Tensor
 
+from fido.loggers.estimate import Estimate
+from fido.records import Key
 from fido.runs.observer import Result
 from fido.runs.result_file import Row, file_stem
 from fido.runtime.names import printable
 
 
 class Terminal:
-    """A progress bar for each fit on a terminal, plain lines in a log file.
+    """One progress bar for all images on a terminal, plain lines in a log file.
 
     It observes the runner (begin, result, skipped) and, as a function, the optimisation.
 
@@ -27,15 +30,22 @@ class Terminal:
         lines: Plain progress lines printed a fit.
         shown: Images in the table at the end.
         title: Stands before what is printed at the beginning.
+        folder: Of the run.
     """
 
     def __init__(
-        self, interactive: bool | None = None, lines: int = 5, shown: int = 20, title: str = ""
+        self,
+        interactive: bool | None = None,
+        lines: int = 5,
+        shown: int = 20,
+        title: str = "",
+        folder: str = "",
     ) -> None:
         self.interactive = sys.stdout.isatty() if interactive is None else interactive
         self.lines = lines
         self.shown = shown
         self.title = title
+        self.folder = folder
         # A log file has no width; rich's default of 80 columns would cut the table.
         self.console = Console(
             width=None if self.interactive else 120, soft_wrap=False, markup=False, emoji=False
@@ -43,13 +53,15 @@ class Terminal:
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TextColumn("{task.completed:.1f} of {task.total} images"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[values]}", markup=False),
             console=self.console,
             transient=True,
         )
         self._task: Any = None
+        self._finished = 0
+        self._estimate = Estimate()
         self._lines: list[tuple[str, ...]] = []
         self._results = 0
         self._cost: dict[str, int] = {}
@@ -67,26 +79,37 @@ class Terminal:
         self, ids: Sequence[str], done: int, total: int, values: dict[str, Tensor]
     ) -> None:
         """Progress of one fit: `done` of `total` steps, newest value of each curve and image."""
+        said = self._estimate.after_step(done, total, len(ids))
+        if said is not None:
+            self.console.print(said)
         if self.interactive:
-            if self._task is None:
-                self._task = self._bar.add_task(_names(ids), total=total, values="")
-            if done % 5 == 0 or done == total:
-                self._bar.update(self._task, completed=done, values=_values(values))
-            if done == total:
-                self._bar.remove_task(self._task)
-                self._task = None
+            if self._task is not None and (done % 5 == 0 or done == total):
+                # All images are one bar, of which a fit is a piece.
+                whole = self._finished + len(ids) * done / total
+                self._bar.update(
+                    self._task, completed=whole, description=_names(ids), values=_values(values)
+                )
         elif done == total or done % max(1, total // self.lines) == 0:
             self.console.print(f"{_names(ids)}: step {done}/{total} {_values(values)}", style=None)
 
     def begin(self, done: int, to_do: int) -> None:
         """See `Observer.begin`."""
         title = f"{self.title}: " if self.title else ""
+        if self.folder:
+            self.console.print(f"folder: {self.folder}", soft_wrap=True)
         self.console.print(f"{title}{done} images done, {to_do} to do")
+        self._estimate = Estimate(to_do)
+        if self.interactive and to_do:
+            self._task = self._bar.add_task("", total=to_do, values="")
 
     def result(self, result: Result) -> None:
         """See `Observer.result`."""
         row = result.row
         self._results += 1
+        self._finish_one()
+        said = self._estimate.after_image(result.seconds)
+        if said is not None:
+            self.console.print(said)
         if self._results <= self.shown:
             self._lines.append(
                 (
@@ -102,11 +125,41 @@ class Terminal:
 
     def skipped(self, row: Row) -> None:
         """See `Observer.skipped`."""
+        if row["status"] != "damaged":
+            self._finish_one()
         words = printable(f"{row['id']}: {row['status']}: {row['reason']}")
         self.console.print(words, style="yellow")
 
-    def close(self, folder: str, missing: int = 0) -> None:
-        """Print a table of this run's results, images left to other shards, where the files are."""
+    def _finish_one(self) -> None:
+        self._finished += 1
+        if self._task is not None:
+            self._bar.update(self._task, completed=self._finished)
+
+    def say(self, words: str) -> None:
+        """Print a line."""
+        self.console.print(words, soft_wrap=True)
+
+    def close(self, folder: str, missing: int = 0, earlier: Sequence[tuple[Key, Row]] = ()) -> None:
+        """Print a table of the results, images left to other shards, where the files are.
+
+        Args:
+            folder: Of the run.
+            missing: Images left to other shards.
+            earlier: Results of earlier starts, shown where this one has none.
+        """
+        if not self._results:
+            for key, row in earlier[: self.shown]:
+                self._lines.append(
+                    (
+                        printable(key.image_id),
+                        printable(str(row["target_name"])),
+                        *(_number(row, name) for name in ("p_original", "p_kept", "p_removed")),
+                        f"{float(row['area'] or 0):.1%}" if row.get("area") else "-",
+                        "-",
+                    )
+                )
+            self._results = len(earlier)
+            self._figure = file_stem(earlier[0][0]) if earlier else None
         if self._lines:
             table = Table(
                 "image", "class", "p(class)", "region kept", "region removed", "area", "s"
@@ -116,10 +169,13 @@ class Terminal:
             self.console.print(table)
             if self._results > self.shown:
                 self.console.print(f"... and {self._results - self.shown} more in scores.csv")
-            parts = [f"{rows} {name}" for name, rows in self._cost.items()]
-            self.console.print(f"cost an image, in rows through the networks: {', '.join(parts)}")
-            picture = Path(folder) / "figures" / f"{self._figure}.png"
-            self.console.print(f"picture: {picture}", soft_wrap=True)
+            if self._cost:
+                parts = ", ".join(f"{rows} {name}" for name, rows in self._cost.items())
+                self.console.print(f"cost an image, in rows through the networks: {parts}")
+            for picture in sorted(
+                (Path(folder) / "figures").glob(f"{escape(str(self._figure))}.*")
+            ):
+                self.console.print(f"picture: {picture}", soft_wrap=True)
         if missing:
             self.console.print(f"images left to other shards: {missing}")
         self.console.print(f"results: {folder}", soft_wrap=True)

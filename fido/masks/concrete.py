@@ -28,7 +28,7 @@ def composite(image: Tensor, keep: Tensor, infill: Tensor) -> Tensor:
     Returns:
         (b * s, 3, h, w); where keep is 1 it equals the image bit for bit.
 
-    Source: Chang et al. 2019, eq. 1.
+    Source: Chang et al. 2019, eq. 2.
     """
     b, n = image.shape[0], keep.shape[0]
     rows = image.unsqueeze(1).expand(b, n // b, *image.shape[1:]).reshape_as(infill)

@@ -135,6 +135,10 @@ class ImageMetric(Metric, ABC):
         curves = scores.defined_curves()
         return curves.mean(0) if len(curves) else None
 
+    def curve_names(self, scores: ScoreSet) -> Sequence[str] | None:
+        """Names of the m points of `summary_curve`, where every set has its own."""
+        return None
+
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Measure one image and keep the result; takes what `score` takes."""
         first = args[0] if args else next(iter(kwargs.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fido.classifiers.base import Classifier
 from fido.infillers.base import Infiller
@@ -98,6 +99,18 @@ class LabelHistogram(ImageMetric):
         counts = scores.defined_curves()
         if not len(counts):
             return None
-        total = np.sort(counts.sum(0))[::-1]
-        shares: Array = total[: self.shown] / total.sum()
+        total = counts.sum(0)
+        shares: Array = total[self._order(total)] / total.sum()
         return shares
+
+    def curve_names(self, scores: ScoreSet) -> list[str] | None:
+        """Names of the most frequent labels, in order."""
+        counts = scores.defined_curves()
+        if not len(counts):
+            return None
+        return [self.classifier.class_names[i] for i in self._order(counts.sum(0))]
+
+    def _order(self, total: Array) -> NDArray[np.int64]:
+        """(shown,) classes, the most frequent one first, of equal ones the first."""
+        order: NDArray[np.int64] = np.argsort(-total, kind="stable")[: self.shown]
+        return order

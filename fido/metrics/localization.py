@@ -51,8 +51,9 @@ class Localization(ImageMetric):
     "wsl_error": 1 unless the tight box of the explanation's region (saliency above its
     threshold) has an intersection over union above 1/2 with any ground-truth box.
     "alpha_error": the same for the tight box of {A >= alpha * max A}, with the alpha that is best
-    on held-out images; held-out images have no value. "pointing" and "mass": see the functions.
-    Images without boxes have no value.
+    on held-out images; held-out images have no value. "iou" and "alpha_iou" are the intersections
+    over union behind the two, by which images can be ranked. "pointing" and "mass": see the
+    functions. Images without boxes have no value.
 
     Args:
         alphas: Shares of the maximum that are tried.
@@ -73,6 +74,7 @@ class Localization(ImageMetric):
         Column("pointing", "pointing game (%)", "higher", percent=True, digits=1),
         Column("mass", "mass in boxes (%)", "higher", percent=True, digits=1),
         Column("iou", "IoU", "higher"),
+        Column("alpha_iou", "IoU, best alpha", "higher"),
         Column("empty", "empty regions (%)", None, percent=True, digits=1),
     )
 
@@ -88,7 +90,9 @@ class Localization(ImageMetric):
         super().__init__()
         self.alpha = HeldOutAlpha(tuple(alphas), holdout, seed)
         self.tolerance = tolerance
-        self.curve = Curve(self.alpha.alphas, "alpha (share of the maximum)", "WSL error")
+        self.curve = Curve(
+            self.alpha.alphas, "alpha (share of the maximum)", "WSL error, held-out images"
+        )
 
     def score(self, sample: Sample, explanation: Explanation) -> ImageScore:
         """See `ImageMetric.score`; the curve holds the IoU at every alpha."""
@@ -115,6 +119,7 @@ class Localization(ImageMetric):
         return {
             "wsl_error": np.where(np.isnan(iou), math.nan, iou <= 0.5),
             "alpha_error": self.alpha.at_best(scores.ids, _errors(scores)),
+            "alpha_iou": self.alpha.at_best(scores.ids, _errors(scores), scores.curve),
             **{name: scores.value(name) for name in ("pointing", "mass", "iou", "empty")},
         }
 
@@ -123,9 +128,8 @@ class Localization(ImageMetric):
         return self.alpha.set_values(scores.ids, _errors(scores))
 
     def summary_curve(self, scores: ScoreSet) -> Array | None:
-        """(alphas,) error at every alpha over all images with boxes."""
-        curves = scores.defined_curves()
-        return (curves <= 0.5).mean(0) if curves.size else None
+        """(alphas,) error at every alpha over the held-out images with boxes."""
+        return self.alpha.curve(scores.ids, _errors(scores))
 
 
 def _errors(scores: ScoreSet) -> Array:

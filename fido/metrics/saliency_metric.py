@@ -109,7 +109,9 @@ class SaliencyMetric(ImageMetric):
         self.floor = floor
         self.interpolation = interpolation
         self.batches = Batches(rows_per_pass, classifier.device)
-        self.curve = Curve(self.alpha.alphas, "alpha (share of the maximum)", "SM (nats)")
+        self.curve = Curve(
+            self.alpha.alphas, "alpha (share of the maximum)", "SM (nats), held-out images"
+        )
 
     def score(self, sample: Sample, explanation: Explanation) -> ImageScore:
         """See `ImageMetric.score`; the curve holds the saliency metric at every alpha."""
@@ -164,9 +166,8 @@ class SaliencyMetric(ImageMetric):
         return self.alpha.set_values(scores.ids, _curves(scores))
 
     def summary_curve(self, scores: ScoreSet) -> Array | None:
-        """(alphas,) mean saliency metric at every alpha over all images with a class."""
-        curves = _curves(scores)
-        return np.nanmean(curves, 0) if (~np.isnan(curves)).any() else None
+        """(alphas,) mean saliency metric at every alpha over the held-out images with a class."""
+        return self.alpha.curve(scores.ids, _curves(scores))
 
 
 def _curves(scores: ScoreSet) -> Array:

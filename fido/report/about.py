@@ -10,7 +10,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from fido.runs.store import ResultsStore
-from fido.runs.sweep import hydra_records
+from fido.runs.sweep import chosen, hydra_records
 from fido.runtime.files import read_json
 
 POINTWISE = ("gradient", "smoothgrad", "integrated_gradients")
@@ -105,4 +105,7 @@ def _choices(folder: Path) -> dict[str, Any]:
         return {}
     noted = yaml.safe_load((records[0] / "hydra.yaml").read_text(encoding="utf-8"))
     choices: dict[str, Any] = noted["hydra"]["runtime"]["choices"]
-    return choices
+    # What `infiller=generative` stands for is what a reader wants to know.
+    return (
+        {**choices, "infiller": chosen(choices, "infiller")} if "infiller" in choices else choices
+    )

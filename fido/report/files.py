@@ -16,6 +16,7 @@ from fido.evaluation.evaluation import Evaluation
 from fido.evaluation.frame import Results, score_frame, wide
 from fido.evaluation.summary import MetricSummary, summarise
 from fido.report.metric_figure import metric_figure
+from fido.report.named_bars import named_bars
 from fido.report.style import save_figure
 from fido.report.tables import classifier_note, counts_table, latex_table, markdown_table
 from fido.runtime.files import atomic_path, write_json, write_text
@@ -94,6 +95,10 @@ def write_evaluation(
         figure = metric_figure(summary, bootstrap.level)
         figures[summary.name] = folder / "figures" / f"{summary.name}.png"
         save_figure(figure, figures[summary.name], dpi=130)
+        bars = named_bars(summary)
+        if bars is not None:
+            name = f"{summary.name}.names"
+            figures[name] = save_figure(bars, folder / "figures" / f"{name}.png", dpi=130)
     evaluated = EvaluationResult(folder, frame, summaries, counts, classifiers, figures)
     write_json(folder / "summary.json", evaluated.plain())
     return evaluated
@@ -115,7 +120,14 @@ def write_frame(folder: Path, frame: pd.DataFrame) -> None:
 def curves_csv(summary: MetricSummary) -> str:
     """The drawn curves: a line a row of the table and point."""
     curves = [
-        pd.DataFrame({"row": name, "x": row.curve[0], "y": row.curve[1]})
+        pd.DataFrame(
+            {
+                "row": name,
+                "x": row.curve[0],
+                "y": row.curve[1],
+                **({} if row.curve_names is None else {"name": list(row.curve_names)}),
+            }
+        )
         for name, row in summary.rows.items()
         if row.curve is not None
     ]

@@ -50,7 +50,7 @@ def write_infillers(
     Raises:
         ValueError: If no image can be read.
     """
-    samples = _chosen(evaluation, ids, images)
+    samples = chosen_samples(evaluation, ids, images)
     infillers = evaluation.parts[0].compared.infillers
     image = samples[0].image.unsqueeze(0).to(classifier.device)
     keep = sample_masks({"timed": BernoulliPixels()}, samples[0], rows, seed)["timed"].to(image)
@@ -68,7 +68,12 @@ def write_infillers(
     return figures
 
 
-def _chosen(evaluation: Evaluation, ids: Sequence[str] | None, images: int) -> list[Sample]:
+def chosen_samples(evaluation: Evaluation, ids: Sequence[str] | None, images: int) -> list[Sample]:
+    """The images of figures: those of these ids, or so many, evenly spaced.
+
+    Raises:
+        ValueError: If there is no such image, or none of them can be read.
+    """
     known = evaluation.ids()
     if ids is None:
         places = torch.linspace(0, len(known) - 1, min(images, len(known))).round().long()

@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fido.records import Explanation, Key, PhotoRecord, RegionEdit, Sample
-from fido.runtime.files import DamagedFileError, atomic_path
+from fido.runtime.files import DamagedFileError
 from fido.runtime.names import file_name, text_of
+from fido.runtime.tensors import save_tensors
 
 Row = dict[str, str | int | float | None]
 """What is known about one result, flat: a row of `scores.csv`."""
@@ -110,9 +110,8 @@ def write_result(
     # One key only: safetensors writes several in an order that changes from run to run.
     # ASCII: ids may hold bytes that are no UTF-8.
     metadata = {"fido": json.dumps(about)}
-    given = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
-    with atomic_path(path) as temporary:
-        save_file(given, temporary, metadata=metadata)
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    save_tensors(path, given, metadata)
 
 
 class ResultFile:
@@ -245,7 +244,9 @@ class ResultFile:
         try:
             with safe_open(self.path, framework="pt") as file:
                 return {n: file.get_tensor(n) for n in list(file.keys()) if wanted(n)}
-        except (SafetensorError, OSError) as error:
+        except SafetensorError as error:
+            if "os error" in str(error):  # out of file handles, say: nothing is wrong with the file
+                raise OSError(f"{self.path}: {error}") from error
             raise DamagedFileError(self.path, error) from error
 
 

@@ -27,6 +27,7 @@ from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
 from fido.runs.target import (
     EVERY_CLASS,
+    LabelError,
     NoTargetError,
     TargetChoice,
     resolve_target,
@@ -99,6 +100,7 @@ class Runner:
         self.choice = choice
         self._targets: dict[str, int] = {}
         self._checked = False
+        self._unlabelled: list[LabelError] = []
 
     def run(self, source: PhotoSource) -> dict[str, Any]:
         """Explain what is left; write `scores.csv` and `summary.json` whatever happens.
@@ -109,6 +111,7 @@ class Runner:
 
         Raises:
             UnreadableImageError: If an image cannot be read and the source is set to stop.
+            LabelError: If no image has a label that can be explained, and labels are asked for.
             PhotoMismatchError: If the store holds results of other photos under the same ids.
             ValueError: If the first photo shows that the classifier cannot be explained; see
                 `check_classifier`.
@@ -137,6 +140,8 @@ class Runner:
                 }
                 self.store.write_scores(rows)
                 write_json(self.store.folder / "summary.json", whole)
+        if self._unlabelled and not whole["images"].get("explained"):
+            raise self._unlabelled[0]
         return whole
 
     def _left(self, entries: Sequence[Entry]) -> list[Entry]:
@@ -223,6 +228,12 @@ class Runner:
         exclusive = self.classifier.output.exclusive
         try:
             target = resolve_target(self.target, sample, logits, names, self.choice, exclusive)
+        except LabelError as error:
+            self._unlabelled.append(error)
+            self._skip(
+                {"id": entry.id, "status": "failed", "reason": str(error), "label": sample.label}
+            )
+            return None
         except NoTargetError as reason:
             self._skip(
                 {

@@ -64,8 +64,20 @@ def run_name(folder: Path) -> str:
         return folder.resolve().name
     uses = read_settings(folder).get("explainer", {})
     parts = [choices["explainer"]]
-    parts += [choices[kind] for kind in ("objective", "infiller") if kind in uses]
+    parts += [chosen(choices, kind) for kind in ("objective", "infiller") if kind in uses]
     return " ".join(map(str, parts))
+
+
+def chosen(choices: Mapping[str, str], group: str) -> str:
+    """The option of a config group; `infiller=generative` is what it stands for.
+
+    Args:
+        choices: Config group to the chosen option, as Hydra knows them.
+        group: "explainer", "objective" or "infiller".
+    """
+    option = choices[group]
+    generative = f"{group}@generative_{group}"
+    return choices[generative] if option == "generative" and generative in choices else option
 
 
 def groups_of(

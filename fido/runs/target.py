@@ -30,6 +30,10 @@ EVERY_CLASS = TargetChoice()
 """All classes, and no pairs."""
 
 
+class LabelError(ValueError):
+    """An image whose label cannot be explained: there is none, or no such class."""
+
+
 class NoTargetError(ValueError):
     """There is no class to explain for an image: it is left out, and counted."""
 
@@ -92,7 +96,8 @@ def resolve_target(
 
     Raises:
         NoTargetError: If no pair begins with the image's class.
-        ValueError: If the class does not exist, or the sample has no label and one is asked for.
+        LabelError: If the label is asked for, and the sample has none or no class has it.
+        ValueError: If the class does not exist.
     """
     predicted = int(logits.argmax())
     if target == "predicted":
@@ -113,11 +118,14 @@ def resolve_target(
         return choice.pairs[source]
     if target == "label":
         if sample.label is None:
-            raise ValueError(
+            raise LabelError(
                 f"target=label, but image {sample.id!r} has no label; "
                 "use target=predicted, a class index or a class name"
             )
-        return _checked(sample.label, f"the label of image {sample.id!r}", class_names)
+        try:
+            return _checked(sample.label, f"the label of image {sample.id!r}", class_names)
+        except ValueError as error:
+            raise LabelError(str(error)) from None
     if isinstance(target, int) or target.lstrip("-").isdigit():
         return _checked(int(target), f"target={int(target)}", class_names)
     return class_index(target, class_names)

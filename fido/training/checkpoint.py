@@ -10,10 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from safetensors.torch import save_file
 from torch import nn
 
 from fido.runtime.files import atomic_path
+from fido.runtime.tensors import save_tensors
 
 
 class TrainingCheckpoint(pl.Callback):
@@ -72,12 +72,9 @@ class TrainingCheckpoint(pl.Callback):
             trainer.save_checkpoint(temporary)
         if self.export is not None:
             network: nn.Module = getattr(module, self.export)
-            with atomic_path(self.folder / f"{self.export}.safetensors") as temporary:
-                save_file(
-                    {key: value.contiguous() for key, value in network.state_dict().items()},
-                    temporary,
-                    metadata={"step": str(trainer.global_step)},
-                )
+            step = {"step": str(trainer.global_step)}
+            path = self.folder / f"{self.export}.safetensors"
+            save_tensors(path, network.state_dict(), step)
         self._saved = time.monotonic()
 
     def on_train_batch_end(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fido.data.base import PhotoSource
-from fido.training.data import RandomCrops, cached_files, centre_crops, split_by_name
+from fido.training.data import RandomCrops, cached_photos, centre_crops, split_by_name
 from fido.training.photo_labels import photo_labels
 
 
@@ -75,9 +74,7 @@ class ConditionalPhotos:
         validate_on: int = 256,
         seed: int = 0,
     ) -> None:
-        files = [entry.path for entry in source.selected()]
-        root = Path(os.path.commonpath([file.parent for file in files]))
-        images, names = cached_files(files, root, image_size, cache)
+        images, names, files = cached_photos(source, image_size, cache)
         found = photo_labels(files, labels)
         counts = Counter(label for label in found if label is not None)
         if class_names is None:

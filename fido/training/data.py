@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,8 +18,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fido.runtime.files import atomic_path, write_json
+from fido.data.base import PhotoSource
+from fido.data.depth import Range
+from fido.data.photo import UnreadableImageError, open_photo
+from fido.runtime.files import atomic_path, read_json, write_json
 from fido.runtime.noise import image_seed
+
+log = logging.getLogger(__name__)
+
+READER = 2
+"""Changed when photos are read otherwise, so that what was decoded before is not used."""
 
 
 def split_by_name(names: Sequence[str], held_out: int) -> tuple[list[int], list[int]]:
@@ -34,13 +44,13 @@ def split_by_name(names: Sequence[str], held_out: int) -> tuple[list[int], list[
     return sorted(by_hash[held_out:]), sorted(by_hash[:held_out])
 
 
-def decode(path: Path, size: int) -> np.ndarray:
+def decode(path: Path, size: int, range: Range = "auto") -> np.ndarray:
     """The image as (size, size, 3) uint8 RGB: shorter side resized, centre cropped.
 
-    Resizing is bicubic with antialiasing. An image that has the size already is not resampled.
+    It is read as for explaining; see `open_photo`. Resizing is bicubic with antialiasing. An image
+    that has the size already is not resampled.
     """
-    with Image.open(path) as file:
-        image = file.convert("RGB")
+    image = open_photo(path, range)
     scale = size / min(image.size)
     if scale != 1:
         width, height = (max(size, round(side * scale)) for side in image.size)
@@ -49,8 +59,32 @@ def decode(path: Path, size: int) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
+def cached_photos(
+    source: PhotoSource, size: int, cache: Path | str
+) -> tuple[np.ndarray, list[str], list[Path]]:
+    """A source's photos as bytes, decoded on the first call only.
+
+    Args:
+        source: Says which photos, how deep ones are read, and what is done about unreadable ones.
+        size: Side of the stored squares in pixels.
+        cache: Folder for the decoded file; see `cached_files`.
+
+    Returns:
+        See `cached_files`; and the files that were read, in the same order.
+    """
+    files = [entry.path for entry in source.selected()]
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    images, names = cached_files(files, root, size, cache, source.range, source.on_error)
+    return images, names, [root / name for name in names]
+
+
 def cached_files(
-    files: Sequence[Path], root: Path, size: int, cache: Path | str
+    files: Sequence[Path],
+    root: Path,
+    size: int,
+    cache: Path | str,
+    range: Range = "auto",
+    on_error: str = "stop",
 ) -> tuple[np.ndarray, list[str]]:
     """Images as bytes, decoded on the first call only.
 
@@ -59,31 +93,63 @@ def cached_files(
         root: Folder by which their names are relative.
         size: Side of the stored squares in pixels.
         cache: Folder for the decoded file; a file's name covers the images' names, lengths and
-            times and `size`, so that changed images are decoded again.
+            times, `size` and `range`, so that changed images are decoded again.
+        range: See `open_photo`.
+        on_error: "stop", or "skip" what cannot be read, which the log counts and names.
 
     Returns:
-        (n, size, size, 3) uint8 memory map, read only, and the names, both in the files' order.
+        (n, size, size, 3) uint8 memory map, read only, and the names, both in the files' order;
+        without the images that were skipped.
+
+    Raises:
+        UnreadableImageError: If an image cannot be read and is not to be skipped, or none can.
     """
     cache = Path(cache)
     names = [path.relative_to(root).as_posix() for path in files]
     stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    key = hashlib.sha256(json.dumps([size, names, stats]).encode()).hexdigest()[:16]
+    content = json.dumps([READER, str(range), size, names, stats])
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
     target = cache / f"{root.name}-{size}-{key}.npy"
-    if not target.exists():
-        with atomic_path(target) as temporary:
-            images = np.lib.format.open_memmap(
-                temporary, mode="w+", dtype=np.uint8, shape=(len(files), size, size, 3)
-            )
-            for index, path in enumerate(files):
-                images[index] = decode(path, size)
-            images.flush()
-        write_json(target.with_suffix(".json"), {"root": root.name, "size": size, "names": names})
+    notes = target.with_suffix(".json")
+    if not (target.exists() and notes.exists()):
+        unreadable = _decode_all(files, size, range, on_error, target)
+        kept = [name for index, name in enumerate(names) if index not in unreadable]
+        write_json(notes, {"root": root.name, "size": size, "names": kept})
+    kept = read_json(notes)["names"]
+    if on_error == "stop" and len(kept) < len(names):  # an earlier call has skipped some
+        decode(files[next(i for i, name in enumerate(names) if name not in set(kept))], size, range)
     try:
-        return np.load(target, mmap_mode="r", allow_pickle=False), names
+        images: np.ndarray = np.load(target, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(
             f"{target} is damaged: remove it, and it is made again ({error})"
         ) from error
+    return images[: len(kept)], kept
+
+
+def _decode_all(
+    files: Sequence[Path], size: int, range: Range, on_error: str, target: Path
+) -> dict[int, str]:
+    """Decode into a file; what was skipped, by its place, leaves empty images at the end."""
+    unreadable: dict[int, str] = {}
+    with atomic_path(target) as temporary:
+        images = np.lib.format.open_memmap(
+            temporary, mode="w+", dtype=np.uint8, shape=(len(files), size, size, 3)
+        )
+        for index, path in enumerate(files):
+            try:
+                images[index - len(unreadable)] = decode(path, size, range)
+            except UnreadableImageError as error:
+                if on_error == "stop":
+                    raise
+                unreadable[index] = str(error)
+        images.flush()
+        first = next(iter(unreadable.values()), "")
+        if len(unreadable) == len(files):
+            raise UnreadableImageError(f"none of {len(files)} photos can be read: {first}")
+        if unreadable:
+            log.warning("%d of %d photos are skipped: %s", len(unreadable), len(files), first)
+    return unreadable
 
 
 class RandomCrops:

@@ -69,17 +69,20 @@ class LabelledPhotos:
         taken = [(f, index_of[n]) for f, n in zip(files, known, strict=True) if n in index_of]
         files = [file for file, _ in taken]
         root = Path(os.path.commonpath([file.parent for file in files]))
-        self.images, self.names = cached_files(files, root, image_size, cache)
-        self.labels = torch.tensor([label for _, label in taken])
+        self.images, self.names = cached_files(
+            files, root, image_size, cache, source.range, source.on_error
+        )
+        label_of = dict(taken)
+        self.labels = torch.tensor([label_of[root / name] for name in self.names])
         if held_out is None:
-            held_out = min(1000, max(1, len(files) // 10))
+            held_out = min(1000, max(1, len(self.names) // 10))
         training, self.held_out = split_by_name(self.names, held_out)
         self.training = np.asarray(training)
         absent = sorted(set(range(len(self.classes))) - set(self.labels[self.training].tolist()))
         if absent:
             raise ValueError(
                 f"no photo of class {self.classes[absent[0]]!r} is left to train on, "
-                f"{held_out} of {len(files)} are held out; give more photos of it, or fewer "
+                f"{held_out} of {len(self.names)} are held out; give more photos of it, or fewer "
                 "photos.held_out"
             )
         self.views = views

@@ -33,7 +33,7 @@ def photo_labels(files: Sequence[Path], labels: str | None) -> list[str | None]:
     table = Path(labels).expanduser()
     if not table.is_file():
         raise FileNotFoundError(f"photos.labels={labels}: no such file")
-    with table.open(newline="", encoding="utf-8") as lines:
+    with table.open(newline="", encoding="utf-8-sig") as lines:
         rows = csv.DictReader(lines)
         if not {"file", "label"} <= set(rows.fieldnames or []):
             raise ValueError(f"{table} has columns {rows.fieldnames}, expected file and label")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fido.data.base import PhotoSource
-from fido.training.data import InTurn, RandomCrops, cached_files, centre_crops, split_by_name
+from fido.training.data import InTurn, RandomCrops, cached_photos, centre_crops, split_by_name
 
 
 class TrainingPhotos:
@@ -47,9 +46,7 @@ class TrainingPhotos:
         validate_on: int = 64,
         seed: int = 0,
     ) -> None:
-        files = [entry.path for entry in source.selected()]
-        root = Path(os.path.commonpath([file.parent for file in files]))
-        images, names = cached_files(files, root, image_size, cache)
+        images, names, _ = cached_photos(source, image_size, cache)
         if held_out is None:
             held_out = min(400, max(1, len(names) // 10))
         training, validation = split_by_name(names, held_out)

@@ -28,6 +28,7 @@ BRING_YOUR_OWN = {
     "infiller/diffusers": "model_index.json",
 }
 NEEDS_ARGUMENTS = {
+    "explainer/hand_mask": ["mask.file=tests/fixtures/hand_mask.png"],
     **{
         f"explainer/{method}": ["denoiser@explainer.denoiser=squares"]
         for method in ("ace", "dime", "dvce", "dvce_paper", "fast_dime", "mask_dime", "no_guidance")
@@ -38,6 +39,7 @@ NEEDS_ARGUMENTS = {
     "classifier/huggingface": None,  # test_classifiers.py builds one from a folder
     "data/folder": ["data.path=photos"],
     "data/boxes": ["data.root=photos"],
+    "data/class_folders": ["data.root=photos"],
     "data/imagenet": ["data.root=photos", "data.boxes=boxes.csv"],
 }
 
@@ -69,6 +71,7 @@ def test_every_leaf_composes_and_builds(group, leaf, monkeypatch, tmp_path):
         "progress": None,
         "folder": str(tmp_path),
         "settings": {},
+        "class_names": classifier.class_names,
         "size": (40, 48),
         "crop_fraction": 1.0,
         "interpolation": "bilinear",
@@ -94,7 +97,7 @@ def offline(*_, **__):
 
 COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
 # Parts of metrics; sweeps of `wandb agent`; parts of explainers.
-INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide")
+INNER = ("mask_distributions", "wandb_sweep", "denoiser", "region", "guide", "object_region")
 
 
 def test_every_option_belongs_to_a_group_of_a_command():

@@ -135,9 +135,12 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
     )
     wait_for(tmp_path / "run" / "explanations", 2, process)
     process.send_signal(how)
-    process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     done = list(ResultsStore(tmp_path / "run"))
+    if how == signal.SIGINT:
+        assert f"interrupted; {len(done)} finished images are kept in ".encode() in errors
+        assert errors.rstrip().endswith(b"hydra.run.dir=run")
     assert 2 <= len(done) < 6
     for key in done:
         assert ResultsStore(tmp_path / "run").load(key).saliency.isfinite().all()

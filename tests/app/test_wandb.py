@@ -70,6 +70,8 @@ def test_a_server_that_does_not_answer_ends_no_run_and_photos_stay_here(tmp_path
     before = runs(tmp_path / "run")
     again = explain(tmp_path, *line)
     assert "1 images done, 0 to do" in again.stdout
+    assert "run/figures/a.class1.seed0.png" in again.stdout, "the table is printed again"
+    assert "bright" in again.stdout
     assert runs(tmp_path / "run") == before, "nothing to do makes no W&B run"
 
 
@@ -88,6 +90,8 @@ def test_a_sweep_leaves_its_tables_in_a_run_of_its_own_once(tmp_path):
     for _ in range(2):
         swept = explain(tmp_path, *line)
         assert swept.returncode == 0, swept.stderr
+        assert "job 1 of 2: seed=0\n" in swept.stdout
+        assert "job 2 of 2: seed=1\n" in swept.stdout
         sweep = tmp_path / "outputs/sweeps/mine"
         assert {len(runs(job)) for job in sweep.glob("seed=*")} == {1}
         logged = read_run(sweep)  # of exactly one

@@ -17,6 +17,22 @@ from fido.data.samples import SamplePhotos
 SIZE = (32, 40)
 
 
+def test_a_random_order_is_that_of_the_seed_and_grows_with_the_limit(tmp_path):
+    for i in range(12):
+        write_photo(tmp_path / f"{i:02d}.png")
+
+    def ids(**options):
+        return [entry.id for entry in FolderPhotos(str(tmp_path), size=SIZE, **options).selected()]
+
+    drawn = ids(random_order=0)
+    assert sorted(drawn) == ids()
+    assert drawn != ids()
+    assert ids(random_order=1) != drawn
+    assert ids(random_order=0, limit=5) == drawn[:5]
+    (tmp_path / "new.png").write_bytes((tmp_path / "00.png").read_bytes())
+    assert [one for one in ids(random_order=0) if one != "new"] == drawn
+
+
 def dot_photo(width, height, x, y, radius=8):
     """A black photo with a white square around (x, y)."""
     pixels = np.zeros((height, width, 3), np.uint8)

@@ -37,22 +37,95 @@ def test_grad_cam_finds_the_last_feature_maps():
         assert not module._forward_hooks
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "torch"])
-def test_a_transformer_is_no_network_for_grad_cam(name):
+class Patches(nn.Module):
+    """A convolutional network whose feature maps come out in one of three layouts."""
+
+    def __init__(self, layout, prefix=0):
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.Tanh())
+        self.out, self.head, self.layout, self.prefix = (
+            nn.Identity(),
+            nn.Linear(6, 3),
+            layout,
+            prefix,
+        )
+
+    def forward(self, x):
+        maps = self.body(x)
+        if self.layout == "maps":
+            return self.head(self.out(maps).square().mean((2, 3)))
+        if self.layout == "channels_last":
+            return self.head(self.out(maps.permute(0, 2, 3, 1)).square().mean((1, 2)))
+        tokens = maps.flatten(2).transpose(1, 2)
+        others = torch.full_like(tokens[:, :1], 7.0).expand(-1, self.prefix, -1)
+        return self.head(
+            self.out(torch.cat([others, tokens], 1))[:, self.prefix :].square().mean(1)
+        )
+
+
+@pytest.mark.parametrize(
+    ("layout", "prefix"), [("channels_last", 0), ("tokens", 0), ("tokens", 1), ("tokens", 5)]
+)
+@pytest.mark.parametrize("layer", [None, "out", -1])
+def test_tokens_and_channels_last_give_the_map_of_feature_maps(layout, prefix, layer):
+    sample = noisy_sample()
+    (expected,) = GradCam(plain(Patches("maps")), layer="out").explain([sample])
+    (found,) = GradCam(plain(Patches(layout, prefix)), layer=layer).explain([sample])
+    assert expected.saliency.max() > 0
+    torch.testing.assert_close(found.saliency, expected.saliency)
+
+
+def transformer(name):
+    torch.manual_seed(0)
     if name == "torch":
         network = vit_b_16()
-        network.encoder.layers = network.encoder.layers[:1]
-    else:
+        network.encoder.layers = network.encoder.layers[:2]
+        nn.init.normal_(network.heads.head.weight)  # zero before a training
+        return network
+    options = {"class_token": False, "global_pool": "avg"} if name == "avg" else {}
+    if name.startswith("swin"):
         network = timm.create_model(name, pretrained=False)
-        blocks = network.layers if name.startswith("swin") else [network]
-        for part in blocks:
+        for part in network.layers:
             part.blocks = part.blocks[:1]
-    classifier = wrapped(network, (224, 224))
+        return network
+    return timm.create_model("vit_tiny_patch16_224", pretrained=False, depth=2, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "grid"),
+    [
+        ("torch", "encoder.layers.encoder_layer_1.ln_1", 14),
+        ("vit", "blocks.1.norm1", 14),
+        ("avg", "norm", 14),
+        ("swin_tiny_patch4_window7_224", "norm", 7),
+    ],
+)
+def test_transformers_have_a_last_layer_of_patches(name, layer, grid):
+    classifier = wrapped(transformer(name), (224, 224))
     sample = planted_sample(size=(224, 224))
-    with pytest.raises(ValueError, match="convolutional"):
-        GradCam(classifier).explain([sample])
-    for module in network.modules():
-        assert not module._forward_hooks
+    cam = GradCam(classifier)
+    (explanation,) = cam.explain([sample])
+    names = {module: name for name, module in classifier.network.named_modules()}
+    assert names[cam.layer.module] == layer
+    assert cam.layer.layout.grid == (grid, grid)
+    assert cam.layer.layout.prefix == (name in ("torch", "vit"))
+    assert explanation.saliency.isfinite().all()
+    assert not any(module._forward_hooks for module in classifier.network.modules())
+
+
+def test_a_network_without_places_is_refused_in_words():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 40 * 48, 2))
+    with pytest.raises(ValueError, match="feature maps or tokens of patches"):
+        GradCam(plain(flat)).explain([noisy_sample()])
+
+
+def test_a_named_layer_without_places_is_refused_in_words():
+    cam = GradCam(plain(Curved()), layer="head")
+    with pytest.raises(ValueError, match=r"layer=head gives no feature maps of a 40 x 48"):
+        cam.explain([noisy_sample()])
+    with pytest.raises(ValueError, match="layer=9: Curved has 5 layers"):
+        GradCam(plain(Curved()), layer=9).explain([noisy_sample()])
 
 
 def test_grad_cam_takes_a_named_layer_and_names_a_wrong_one():

@@ -33,6 +33,7 @@ QUICK = {
     "full": [],
     "random_map": [],
     "ground_truth_box": [],
+    "hand_mask": ["mask.file=tests/fixtures/hand_mask.png"],
 }
 # Methods that return an image, on squares with their exact denoiser.
 SQUARES = ["denoiser@explainer.denoiser=squares", "explainer.steps=5"]

@@ -72,6 +72,7 @@ def test_every_update_equals_a_plain_loop():
 def test_mp_g_rounds_the_mask_and_passes_the_gradient_through():
     assert explainer(LocalInfiller(5)).binary
     assert not explainer(MeanInfiller(GREY)).binary
+    assert not explainer(RandomInfiller()).binary  # draws anew, but does not look at the mask
     low = torch.tensor([[0.1, 0.3], [0.45, 0.2]]).view(1, 1, 2, 2)
     high = torch.tensor([[0.5, 0.7], [0.9, 0.8]]).view(1, 1, 2, 2)
     keep = torch.cat([low, high]).requires_grad_()  # thresholds 1/2 and (0.5 + 0.9) / 2

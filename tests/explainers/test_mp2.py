@@ -2,7 +2,7 @@ import pytest
 import torch
 from planted import box_region, iou, planted_classifier, planted_sample
 
-from fido.explainers.mp2 import Mp2
+from fido.explainers.mp2 import Mp2, chance
 from fido.infillers.base import Infiller
 from fido.infillers.blur import BlurInfiller
 from fido.infillers.local import LocalInfiller
@@ -115,6 +115,14 @@ def test_chance_out_of_reach_is_flagged_and_the_map_still_ranks_the_cells():
     assert bool(whole.region.all())
     assert len(whole.history["probability"]) == 33
     assert whole.history["area"][-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [(1000, 0.001), (365, 0.003), (10, 0.1), (3, 1 / 3), (5000, 1 / 5000)]
+)
+def test_chance_is_that_of_the_paper(classes, expected):
+    """Agarwal & Nguyen 2020, section 3.5: 0.001 for ImageNet and 0.003 for Places365."""
+    assert chance(classes) == expected
 
 
 def test_an_odd_number_of_cells_is_dropped_to_the_last():

@@ -233,7 +233,7 @@ def test_the_command_measures_two_photos(tmp_path):
             "data.resize=squash",
             "logger=none",
             "~infiller@infillers.vae",
-            "~infiller@infillers.ca",
+            "~infillers.ca",
             "mask_distributions@metrics.infill_quality.mask_distributions=figures",
             "mask_distributions@metrics.infill_probability.mask_distributions=pixels",
             "hydra.run.dir=out",

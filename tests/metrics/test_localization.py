@@ -126,6 +126,27 @@ def test_held_out_images_choose_alpha_and_are_not_judged_by_it():
             assert rows[image_id]["alpha_error"] == 0
 
 
+def test_the_curve_is_of_held_out_images_and_iou_of_the_others():
+    """Agarwal & Nguyen 2020, Fig. S6 (curves) and Figs. S4, S5 (images ranked by IoU)."""
+    metric = Localization(alphas=(0.2, 0.8), holdout=0.5)
+    for i in range(12):
+        image_id = f"image {i}"
+        saliency = box_map((5, 4, 30, 20), SIZE)
+        if metric.alpha.held_out(image_id):
+            saliency[0, 30, 45] = 0.5  # alpha 0.2 is wrong here, and only here
+        else:
+            saliency[0, 18:20] = 0  # two of sixteen rows less
+        metric.update(white_sample(SIZE, [[5, 4, 30, 20]], image_id), explanation(saliency))
+    scores = metric.scores()
+    assert metric.summary_curve(scores).tolist() == [1, 0]
+    for image_id, row in numbers(metric).items():
+        if metric.alpha.held_out(image_id):
+            assert math.isnan(row["alpha_iou"])
+        else:
+            assert row["alpha_iou"] == pytest.approx(14 / 16)
+    assert Localization(holdout=0).summary_curve(scores) is None
+
+
 @pytest.mark.parametrize(
     ("saliency", "error", "empty", "pointing"),
     [

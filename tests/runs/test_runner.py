@@ -216,3 +216,18 @@ def test_labels_that_are_no_class_are_refused_as_targets_are(tmp_path, photos, l
 
     with pytest.raises(ValueError, match=rf"label of image 'a', {label}, .* expected 0 to 1"):
         runner(tmp_path / "run", steps=4, target="label").run(Mislabelled(photos, ["a"]))
+
+
+@pytest.mark.parametrize("label", [-1, 2, None])
+def test_an_image_without_a_label_is_marked_and_the_rest_goes_on(tmp_path, photos, label):
+    class OneMislabelled(Planted):
+        def entries(self):
+            first, *others = super().entries()
+            return [dataclasses.replace(first, label=label), *others]
+
+    notes = Notes()
+    made = runner(tmp_path / "run", notes, steps=4, target="label")
+    summary = made.run(OneMislabelled(photos, ["a", "b"]))
+    assert summary["images"] == {"explained": 1, "failed": 1}
+    assert notes.others == [("a", "failed")]
+    assert "label" in (tmp_path / "run" / "scores.csv").read_text(encoding="utf-8").splitlines()[1]

@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_neither_file_nor_remains(tmp_path, monkeypatch):
         path.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("fido.runs.result_file.save_file", full)
+    monkeypatch.setattr("fido.runtime.tensors.save_file", full)
     with pytest.raises(OSError, match="No space"):
         store.save(planted_sample(), explanation(), row())
     assert list((tmp_path / "explanations").iterdir()) == []

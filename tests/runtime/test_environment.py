@@ -1,6 +1,9 @@
 """The surroundings have no say."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,3 +51,26 @@ def test_each_variable_alone_changes_no_map(monkeypatch, name):
     expected = explained()
     monkeypatch.setenv(name, OTHERS[name])
     assert torch.equal(explained(), expected)
+
+
+def test_names_of_files_are_utf8_whatever_the_locale_says(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "from fido.app.command_line import use_utf8\n"
+        "use_utf8()\n"
+        "print(sys.getfilesystemencoding(), ascii(sys.argv[1]), chr(0xDCFF))\n"
+    )
+    for surroundings in (
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "nowhere.ISO-8859-1"},
+    ):
+        clean = {k: v for k, v in os.environ.items() if k not in ("LANG", "LC_ALL", "PYTHONUTF8")}
+        told = subprocess.run(
+            [sys.executable, str(script), "写真 (1).png"],
+            env={**clean, **surroundings, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+        )
+        assert told.stdout == "utf-8 '\\u5199\\u771f (1).png' \\udcff\n", told.stderr

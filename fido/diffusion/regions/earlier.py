@@ -36,6 +36,7 @@ class EarlierResults:
         folder: Of the run.
         target: Class that the result must be of; None takes an image's only class.
         seed: Of the result; None takes an image's only one.
+        option: The setting that all this belongs to, for errors.
 
     Raises:
         FileNotFoundError: If the run left no results.
@@ -47,14 +48,16 @@ class EarlierResults:
         folder: str,
         target: int | None = None,
         seed: int | None = None,
+        option: str = "explainer.region",
     ) -> None:
         # Opening a store makes its folder.
         if not any(Path(folder).glob("explanations/*.safetensors")):
-            raise FileNotFoundError(f"explainer.region.folder: {folder} holds no explanations")
+            raise FileNotFoundError(f"{option}.folder: {folder} holds no explanations")
         self.store = store(folder)
         self.folder = folder
         self.target = target
         self.seed = seed
+        self.option = option
         self.keys = self.store.by_image()
 
     def of(self, sample: Sample) -> Explanation:
@@ -70,7 +73,7 @@ class EarlierResults:
         if len(keys) > 1:
             raise ValueError(
                 f"{self.folder} has {len(keys)} results of {sample.id!r}: {_listed(keys)}; say "
-                "which by explainer.region.target and explainer.region.seed"
+                f"which by {self.option}.target and {self.option}.seed"
             )
         explained = self.store.sample(keys[0]).image
         if explained.shape != sample.image.shape or not torch.equal(

@@ -62,7 +62,7 @@ class BernoulliGrid:
     Raises:
         ValueError: If a number is out of range.
 
-    Source: Chang et al. 2019, section 4.1 (56 cells a side).
+    Source: Chang et al. 2019, section 3.2 (56 cells a side).
     """
 
     grid: int

@@ -52,13 +52,34 @@ class HeldOutAlpha:
             return {}
         return {"alpha": self.alphas[_lowest(held)], "held_out": float(len(held))}
 
-    def at_best(self, ids: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) losses at the chosen alpha; NaN for images that it was chosen on."""
+    def at_best(
+        self,
+        ids: Sequence[str],
+        losses: NDArray[np.float64],
+        values: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """(n,) values at the chosen alpha; NaN for images that it was chosen on.
+
+        Args:
+            ids: n image ids.
+            losses: (n, alphas) losses of each; NaN for images that have none.
+            values: (n, alphas) of what is wanted; None is the losses.
+        """
         held = self._held(ids, losses)
         if not len(held):
             return np.full(len(ids), math.nan)
         chosen_on = np.array([self.held_out(image_id) for image_id in ids])
-        return np.where(chosen_on, math.nan, losses[:, _lowest(held)])
+        return np.where(
+            chosen_on, math.nan, (losses if values is None else values)[:, _lowest(held)]
+        )
+
+    def curve(self, ids: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """(alphas,) mean loss of the held-out images, on which alpha is chosen; None without any.
+
+        Source: Agarwal and Nguyen 2020, Fig. S6.
+        """
+        held = self._held(ids, losses)
+        return held.mean(0) if len(held) else None
 
     def _held(self, ids: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
         """(k, alphas) losses of the images that choose, sorted by id."""

@@ -1,0 +1,82 @@
+"""What is said before, during and after a run."""
+
+import pytest
+from command_line import explain
+
+from fido.app.explain import check_explained
+from fido.app.messages import check_names
+from fido.app.sweep import job_count
+from fido.loggers.estimate import Estimate
+
+
+class Clock:
+    """One that moves when it is told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def said(images, total, seconds, batch=1, every=1):
+    """What is said while the steps of a fit take so long each."""
+    clock, lines = Clock(), []
+    estimate = Estimate(images, clock)
+    for done in range(every, total + 1, every):
+        clock.now += 50 if done == every else every * seconds  # the first step is slow
+        lines.append(estimate.after_step(done, total, batch))
+    lines.append(estimate.after_image(total * seconds))
+    return [line for line in lines if line is not None]
+
+
+def test_the_time_of_all_images_is_told_from_the_first_steps():
+    assert said(3, 100, 1.0) == [
+        "about 5 min 0 s for 3 images (1 s a step, 100 steps, 1 min 40 s an image)"
+    ]
+    assert said(1, 300, 0.5)[0].startswith("about 2 min 30 s for 1 image (0.5 s a step")
+    assert said(8, 100, 1.0, batch=4)[0].startswith("about 3 min 20 s for 8 images")
+    assert said(200, 100, 1.0, every=10)[0].startswith("about 5 h 33 min for 200 images")
+    assert said(100, 1, 2.0) == ["about 3 min 20 s for 100 images (2 s an image)"]
+    assert said(2, 100, 0.01) == []
+    assert said(0, 100, 10.0) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "jobs"),
+    [
+        (["seed=0,1", "infiller=ca,blur,mean", "target=cup"], 6),
+        (["seed=range(0,4)"], 4),
+        (["metrics=[deletion,insertion]"], 1),
+        (["objective.sparsity=interval(0,1)"], None),
+    ],
+)
+def test_jobs_are_counted_as_hydra_makes_them(line, jobs):
+    assert job_count(line) == jobs
+
+
+@pytest.mark.parametrize("word", ["photo.jpg", "my photos/a.PNG", "tests"])
+def test_a_photo_without_a_key_gets_one(word):
+    with pytest.raises(ValueError, match=r"did you mean data=folder data\.path="):
+        check_names(["explainer.steps=3", word])
+    check_names(["-m", f"data.path={word}"])
+
+
+def test_a_run_without_an_explanation_has_failed():
+    with pytest.raises(ValueError, match="nothing was explained: 2 failed, 1 excluded"):
+        check_explained({"images": {"failed": 2, "excluded": 1}, "missing": 0})
+    check_explained({"images": {"failed": 2}, "missing": 3})  # another shard goes on
+    check_explained({"images": {"failed": 2, "explained": 1}, "missing": 0})
+
+
+def test_nothing_explained_and_misspelt_metrics_end_in_words(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"no image")
+    line = ["data=folder", "data.path=photos", "logger=none"]
+    run = explain(tmp_path, *line, "data.on_error=skip", "hydra.run.dir=run")
+    assert run.returncode == 1
+    assert run.stdout.startswith(f"folder: {tmp_path / 'run'}\n0 images done, 1 to do")
+    assert "error: nothing was explained: 1 unreadable; scores.csv has reasons" in run.stderr
+    wrong = explain(tmp_path, *line, "metrics=[deletoin]")
+    assert wrong.returncode == 1
+    assert "did you mean metrics=deletion?" in wrong.stderr
