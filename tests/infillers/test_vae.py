@@ -186,7 +186,9 @@ def test_samples_deviate_from_the_mean_by_the_predicted_variance():
         if isinstance(layer, nn.Conv2d):
             nn.init.zeros_(layer.weight)
     told = net.complete(image, keep)
-    sampling = VaeInfiller(net, weights=None, predict="sample", correlation=4)
+    # Kept pixels, too, so that all of them can be compared.
+    options = {"predict": "sample", "correlation": 4, "reconstruct": True}
+    sampling = VaeInfiller(net, weights=None, **options)
     rows = sampling.infill(image, keep.expand(600, 1, 32, 32), noise_of(sampling, "a"))
     deviation = torch.exp(told.log_variance / 2)
     torch.testing.assert_close(rows.std(0), deviation[0], rtol=0.2, atol=0)
