@@ -65,9 +65,14 @@ def counterfactual_figure(
 
 
 def signed_change(photo: Tensor, counterfactual: Tensor) -> np.ndarray:
-    """(h, w) in [-1, 1]: counterfactual minus photo, the mean over colours; both (3, h, w)."""
-    difference: np.ndarray = (counterfactual - photo).mean(0).numpy()
-    return difference
+    """(h, w) in [-1, 1]: counterfactual minus photo, both (3, h, w), of the colour that changes most.
+
+    The mean over colours would be 0 where orange becomes green.
+    """
+    difference = counterfactual - photo
+    most = difference.abs().argmax(0, keepdim=True)
+    signed: np.ndarray = difference.gather(0, most)[0].numpy()
+    return signed
 
 
 def _outcome(last: dict[str, float]) -> str:
@@ -83,14 +88,16 @@ def _picture(axes: Axes, image: Tensor, title: str) -> None:
 
 
 def _signed_change(axes: Axes, photo: Tensor, counterfactual: Tensor) -> None:
-    """Red where it is brighter than the photo, blue where it is darker, white where it is equal."""
+    """Red where a colour became stronger, blue where it became weaker, white where it is equal."""
     change = signed_change(photo, counterfactual)
     reach = max(float(np.abs(change).max()), 1 / 255)
     norm = TwoSlopeNorm(0.0, -reach, reach)
     drawn = axes.imshow(change, cmap="RdBu_r", norm=norm, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     mean = float((counterfactual - photo).abs().mean())
-    axes.set_title(f"change, red is brighter\nmean {mean:.3f}", color=INK, fontsize=10)
+    axes.set_title(
+        f"change of the colour that changes most\nmean {mean:.3f}", color=INK, fontsize=10
+    )
     axes.figure.colorbar(drawn, ax=axes, fraction=0.046, pad=0.03)
 
 

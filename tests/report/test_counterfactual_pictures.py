@@ -88,10 +88,12 @@ def test_the_change_has_a_sign_and_a_scale_around_zero():
     sample, explanation = made()
     change = signed_change(sample.image, explanation.counterfactual / 255)
     assert change.shape == (40, 48)
-    blue = (10 + 10 + 250) / 3 / 255
-    np.testing.assert_allclose(
-        change[25, 3], blue - float(sample.image[:, 25, 3].mean()), atol=1e-6
-    )
+    differences = torch.tensor([10, 10, 250]) / 255 - sample.image[:, 25, 3]
+    expected = max(differences.tolist(), key=abs)
+    np.testing.assert_allclose(change[25, 3], expected, atol=1e-6)
+    # Orange to green of the same brightness is a change.
+    orange, green = torch.tensor([0.7, 0.5, 0.3]), torch.tensor([0.5, 0.7, 0.3])
+    assert abs(signed_change(*(c.view(3, 1, 1) for c in (orange, green)))).item() > 0.19
     assert abs(change[:20]).max() < 1 / 255
     figure = counterfactual_figure(sample, explanation, None, NAMES)
     (drawn,) = [i for axes in figure.axes for i in axes.images if i.get_cmap().name == "RdBu_r"]
