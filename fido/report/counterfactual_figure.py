@@ -65,9 +65,9 @@ def counterfactual_figure(
 
 
 def signed_change(photo: Tensor, counterfactual: Tensor) -> np.ndarray:
-    """(h, w) in [-1, 1]: counterfactual minus photo, both (3, h, w), of the colour that changes most.
+    """(h, w) in [-1, 1]: counterfactual minus photo, of the colour that changes most.
 
-    The mean over colours would be 0 where orange becomes green.
+    Both are (3, h, w) in [0, 1]. The mean over colours would be 0 where orange becomes green.
     """
     difference = counterfactual - photo
     most = difference.abs().argmax(0, keepdim=True)
