@@ -127,6 +127,7 @@ class WandbRunLogger(NullLogger):
         self._begun = False
         self._run: Any = None
         self._mode = self._options["mode"]
+        self._held: dict[str, float] = {}
         self._shown: dict[str, int] = {}
         self._curves: set[str] = set()
         self._live: list[tuple[Sequence[str], int, Mapping[str, Tensor]]] = []
@@ -159,6 +160,9 @@ class WandbRunLogger(NullLogger):
                 self._run = self._start("offline")
             self._run.define_metric("step")
             write_json(self.note, {**self._noted(), "id": self._run.id})
+            if self._held:
+                self._run.log(self._held)
+                self._held = {}
         return self._run
 
     def _start(self, mode: str) -> Any:
@@ -252,7 +256,9 @@ class WandbRunLogger(NullLogger):
 
     def measures(self, values: Mapping[str, float]) -> None:
         """See `NullLogger.measures`; top-level keys, because W&B sweeps optimise no others."""
-        if values and (self._run is not None or self._is_new("measures", repr(sorted(values)))):
+        if self._run is None and self._begun:
+            self._held |= values  # for a run that something else, new scores, may begin yet
+        else:
             self.run.log(dict(values))
 
     def scores(self, scores: Path, figures: Mapping[str, Path]) -> None:

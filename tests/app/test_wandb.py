@@ -44,6 +44,19 @@ def test_a_mode_that_there_is_not_is_refused(monkeypatch):
         WandbRunLogger("anywhere", {})
 
 
+def test_a_run_with_nothing_to_do_makes_no_wandb_run_unless_it_has_new_scores(tmp_path):
+    table = tmp_path / "scores.csv"
+    table.write_text("id,score\na,1\n")
+    for scored in (False, True, True):
+        with WandbRunLogger(str(tmp_path), {"explainer": {}}, mode="offline") as logger:
+            logger.begin(2, 0)
+            logger.summary({"images": {"explained": 2}})
+            logger.measures({"mean/area": 0.25})
+            if scored:
+                logger.scores(table, {})
+        assert len(runs(tmp_path)) == scored
+
+
 def test_a_server_that_does_not_answer_ends_no_run_and_photos_stay_here(tmp_path, monkeypatch):
     """One run: online to nowhere, without pictures, its curves on the way, then once more."""
     monkeypatch.setattr("command_line.environment", lambda: ONLINE)
