@@ -18,7 +18,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
 }
 
-_MARKDOWN = {"<": "&lt;", ">": "&gt;", **{c: f"\\{c}" for c in "\\|`*[]"}}
+_MARKDOWN = {"<": "&lt;", ">": "&gt;", **{c: f"\\{c}" for c in "\\|`*"}}
 
 
 def markdown_table(summary: MetricSummary, level: float = 0.95) -> str:
@@ -132,7 +132,8 @@ def _note(summary: MetricSummary, level: float) -> str:
 def markdown(text: str) -> str:
     """A cell's text, letter by letter: no column, tag, link or emphasis begins in it."""
     entities = re.sub(r"&(?=#?\w+;)", "&amp;", printable(text))
-    return "".join(_MARKDOWN.get(char, char) for char in entities)
+    escaped = "".join(_MARKDOWN.get(char, char) for char in entities)
+    return re.sub(r"\](?=[(\[])", r"\\]", escaped)  # "[text](address)"; intervals stay as they are
 
 
 def _latex(text: str) -> str:

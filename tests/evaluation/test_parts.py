@@ -176,7 +176,8 @@ def test_the_frame_and_its_files_hold_the_same_numbers(stores, tmp_path):
 
 def test_the_configuration_builds_each_classifier_once(tmp_path):
     other = [*PLANTED, "+classifier.network.box=[30,20,44,36]"]
-    cfg = command_config("evaluate", "output_dir=x", *PLANTED, "metrics=[deletion,localization]")
+    own = [*PLANTED, "trust=true", "metrics=[deletion,localization]"]
+    cfg = command_config("evaluate", "output_dir=x", *own)
     far = command_config("evaluate", "output_dir=x", *other)
     cfg.metrics.deletion.pixels_per_step = 64
     settings = {"near": MetricBuilder(cfg, torch.device("cpu")).default}

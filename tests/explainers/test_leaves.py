@@ -146,7 +146,8 @@ def test_bbmp_takes_objective_from_the_run_and_sparsity_from_itself():
 @pytest.mark.parametrize("balance", [0, 1])
 def test_bbmp_with_both_objectives_takes_their_balance(balance):
     """0 is SSR and 1 is SDR, whose map is the other way round."""
-    common = ["explainer=bbmp", "explainer.objective.sparsity=0.02", *QUICK["bbmp"]]
+    common = ["explainer=bbmp", "explainer.objective.sparsity=0.02"]
+    common += ["explainer.mask.grid=6", "explainer.steps=30"]
     both = explain_config("objective=both", f"objective.balance={balance}", *common).explainer
     assert build(both.objective).balance == balance
     maps = {}
