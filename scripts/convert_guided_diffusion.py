@@ -11,9 +11,9 @@ from pathlib import Path
 from fido.diffusion.guided_checkpoint import convert
 
 USE = {
-    "256x256_diffusion_uncond": "denoiser@explainer.denoiser=guided_diffusion "
+    "256x256_diffusion_uncond": "give denoiser@explainer.denoiser=guided_diffusion "
     "explainer.denoiser.weights={}",
-    "256x256_classifier": "classifier=guided_diffusion classifier.weights={}",
+    "256x256_classifier": "fido.networks.guided_unet.GuidedClassifier().load_state_dict takes {}",
 }
 
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         parser.exit(1, f"error: {error}\n")
     print(f"{options.output}: {kind}, all names and shapes agree")
-    print(f"use it with {USE[kind].format(options.output)}")
+    print(USE[kind].format(options.output))
 
 
 if __name__ == "__main__":

@@ -143,17 +143,18 @@ def test_bbmp_takes_objective_from_the_run_and_sparsity_from_itself():
     assert leaf.objective.warmup_steps == 1
 
 
-@pytest.mark.parametrize("balance", [0, 1])
-def test_bbmp_with_both_objectives_takes_their_balance(balance):
-    """0 is SSR and 1 is SDR, whose map is the other way round."""
-    common = ["explainer=bbmp", "explainer.objective.sparsity=0.02"]
-    common += ["explainer.mask.grid=6", "explainer.steps=30"]
-    both = explain_config("objective=both", f"objective.balance={balance}", *common).explainer
-    assert build(both.objective).balance == balance
+def test_bbmp_with_both_objectives_takes_their_balance():
+    """0 is SSR; any other weighs the scores of what is kept and of the rest."""
+    common = ["explainer=bbmp", "explainer.objective.sparsity=0.02", *QUICK["bbmp"]]
     maps = {}
-    for name in ("ssr", "both"):
-        options = [f"objective.balance={balance}"] if name == "both" else []
+    for name, options in {"ssr": [], "both": ["objective.balance=0"]}.items():
         leaf = explain_config(f"objective={name}", *options, *common).explainer
         (explanation,), _ = explain(leaf, [planted_sample()])
         maps[name] = explanation.saliency
-    assert torch.allclose(maps["ssr"], maps["both"], atol=1e-5) == (balance == 0)
+    assert torch.allclose(maps["ssr"], maps["both"], atol=1e-5)
+    for balance in (0.25, 1):
+        options = ["objective=both", f"objective.balance={balance}"]
+        objective = build(explain_config(*options, *common).explainer.objective)
+        kept_and_rest = torch.tensor([3.0, 5.0])
+        expected = 5 * balance - 3 * (1 - balance)
+        assert objective.class_term(kept_and_rest).item() == pytest.approx(expected)
