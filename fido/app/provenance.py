@@ -13,7 +13,7 @@ from torch import nn
 from fido import weights
 from fido.app.instantiate import settings_of
 from fido.classifiers.base import Classifier
-from fido.runs.shards import EXECUTION_KEYS, Shard
+from fido.runs.shards import DISPLAY_KEYS, EXECUTION_KEYS, Shard
 from fido.runs.sweep import chosen
 from fido.runtime.digests import file_digest, folder_digest, network_digest
 from fido.runtime.files import write_text
@@ -81,7 +81,8 @@ def started(choices: Mapping[str, str]) -> dict[str, Any]:
     """How a run was started, to name it in tables: options and settings of the command line."""
     kept = {kind: chosen(choices, kind) for kind in ("explainer", "objective", "infiller")}
     overrides: Sequence[str] = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
-    given = [override for override in overrides if not override.startswith(EXECUTION_KEYS)]
+    without = (*EXECUTION_KEYS, *DISPLAY_KEYS)
+    given = [override for override in overrides if not override.startswith(without)]
     return {"choices": kept, **({"overrides": given} if HydraConfig.initialized() else {})}
 
 

@@ -21,6 +21,11 @@ TEXTS = ("data.ids", "classifier.class_names")
 """Settings whose values are texts, or lists of texts."""
 
 
+PATHS = ("path", "root", "file", "folder", "weights", "boxes")
+"""Last parts of settings whose values name files: in `explainer.steps=2` a 2 is a number, though
+there may be a folder called 2."""
+
+
 def quoted(words: Sequence[str]) -> list[str]:
     """A command line for Hydra in which the names of existing files are quoted.
 
@@ -58,8 +63,8 @@ def _quoted(word: str) -> str:
         return word
     if key == "store" and value[0] not in "[{'\"":
         return f"store=[{','.join(_string(folder) for folder in split_folders(value))}]"
-    plain = PLAIN.fullmatch(value) and not TYPED.fullmatch(value)
-    if (not plain or "${" in value) and _exists(value):
+    typed = TYPED.fullmatch(value) and key.rpartition(".")[2] in PATHS
+    if (typed or not PLAIN.fullmatch(value) or "${" in value) and _exists(value):
         # There is a file of this very name, so nothing in it is to be replaced.
         return f"{key}={_string(value).replace('${', chr(92) + '${')}"
     if value[0] in "{'\"":

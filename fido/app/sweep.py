@@ -40,7 +40,10 @@ class JobNumber(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Count the jobs of the command line."""
         line = list(config.hydra.overrides.task)
-        self.common, self.jobs = set(line), job_count(line)
+        self.jobs = job_count(line)
+        parsed = OverridesParser.create().parse_overrides(line)
+        # Keys, because Hydra writes values anew: figures=false is figures=False in a job.
+        self.common = {one.get_key_element() for one in parsed if not one.is_sweep_override()}
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Say which one begins."""
@@ -48,7 +51,8 @@ class JobNumber(Callback):
         if OmegaConf.is_missing(config.hydra.job, "num") or number is None:
             return
         count = f" of {self.jobs}" if self.jobs else ""
-        own = [word for word in config.hydra.overrides.task if word not in self.common]
+        words = config.hydra.overrides.task
+        own = [word for word in words if word.partition("=")[0] not in self.common]
         print(f"job {number + 1}{count}: {' '.join(own)}", flush=True)
 
 

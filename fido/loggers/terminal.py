@@ -62,7 +62,7 @@ class Terminal:
         self._task: Any = None
         self._finished = 0
         self._estimate = Estimate()
-        self._lines: list[tuple[str, ...]] = []
+        self._lines: list[dict[str, str]] = []
         self._results = 0
         self._cost: dict[str, int] = {}
         self._figure: str | None = None
@@ -111,15 +111,8 @@ class Terminal:
         if said is not None:
             self.console.print(said)
         if self._results <= self.shown:
-            self._lines.append(
-                (
-                    printable(str(row["id"])),
-                    printable(str(row["target_name"])),
-                    *(_number(row, name) for name in ("p_original", "p_kept", "p_removed")),
-                    f"{float(result.explanation.region.float().mean()):.1%}",
-                    f"{result.seconds:.0f}",
-                )
-            )
+            area = float(result.explanation.region.float().mean())
+            self._lines.append(_cells(str(row["id"]), row, area, f"{result.seconds:.0f}"))
         self._cost = result.explanation.cost
         self._figure = self._figure or file_stem(result.explanation.key)
 
@@ -149,23 +142,14 @@ class Terminal:
         """
         if not self._results:
             for key, row in earlier[: self.shown]:
-                self._lines.append(
-                    (
-                        printable(key.image_id),
-                        printable(str(row["target_name"])),
-                        *(_number(row, name) for name in ("p_original", "p_kept", "p_removed")),
-                        f"{float(row['area'] or 0):.1%}" if row.get("area") else "-",
-                        "-",
-                    )
-                )
+                area = float(row["area"] or 0) if row.get("area") else None
+                self._lines.append(_cells(key.image_id, row, area, "-"))
             self._results = len(earlier)
             self._figure = file_stem(earlier[0][0]) if earlier else None
         if self._lines:
-            table = Table(
-                "image", "class", "p(class)", "region kept", "region removed", "area", "s"
-            )
+            table = Table(*self._lines[0])
             for line in self._lines:
-                table.add_row(*line)
+                table.add_row(*line.values())
             self.console.print(table)
             if self._results > self.shown:
                 self.console.print(f"... and {self._results - self.shown} more in scores.csv")
@@ -179,6 +163,19 @@ class Terminal:
         if missing:
             self.console.print(f"images left to other shards: {missing}")
         self.console.print(f"results: {folder}", soft_wrap=True)
+
+
+def _cells(image_id: str, row: Row, area: float | None, seconds: str) -> dict[str, str]:
+    """Title to text of a result's line in the table."""
+    what = {"image": printable(image_id), "class": printable(str(row["target_name"]))}
+    before = {"p(class)": _number(row, "p_original")}
+    if row.get("p_counterfactual") is not None:
+        reached = "yes" if float(row["flipped"] or 0) else "no"
+        after = {"counterfactual": _number(row, "p_counterfactual"), "class reached": reached}
+        return {**what, **before, **after, "mean change": _number(row, "l1"), "s": seconds}
+    parts = {"region kept": _number(row, "p_kept"), "region removed": _number(row, "p_removed")}
+    share = "-" if area is None else f"{area:.1%}"
+    return {**what, **before, **parts, "area": share, "s": seconds}
 
 
 def _number(row: Row, name: str) -> str:

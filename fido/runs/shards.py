@@ -11,6 +11,9 @@ T = TypeVar("T")
 EXECUTION_KEYS = ("num_shards=", "shard=", "executor=", "executor.")
 """How overrides begin that say who does the work and change nothing in what is made."""
 
+DISPLAY_KEYS = ("logger=", "logger.", "figures=", "report=", "export=", "plots.", "callbacks")
+"""How overrides begin that say what is shown of the maps, and to whom."""
+
 
 @dataclass(frozen=True)
 class Shard:

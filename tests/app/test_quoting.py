@@ -44,6 +44,15 @@ def test_a_file_may_have_any_name(name, relative, tmp_path, monkeypatch):
     assert read(f"data.path={given}") == given
 
 
+def test_a_number_stays_one_beside_a_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2").mkdir()
+    (tmp_path / "null").touch()
+    assert read("explainer.steps=2") == 2
+    assert read("data.limit=null") is None
+    assert read("data.path=2") == "2"
+
+
 def read(word):
     """What a run finds in its configuration."""
     (override,) = OverridesParser.create().parse_overrides(quoted([word]))
