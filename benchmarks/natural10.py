@@ -27,6 +27,7 @@ from fido.classifiers.natural10 import (
     IMAGENET_INDICES,
     natural10_names,
     natural10_resnet,
+    natural10_vit,
 )
 from fido.data.folder import FolderPhotos
 from fido.training.data import split_by_name
@@ -86,6 +87,7 @@ def main() -> None:
     ten = torch.tensor(IMAGENET_INDICES)
     builders = {
         "natural10_resnet": natural10_resnet,
+        "natural10_vit": natural10_vit,
         "efficientnet_lite0": efficientnet_lite,
     }
     results, choices = {}, {}

@@ -140,6 +140,35 @@ def natural10_resnet(
     return _classifier(network, weights, names, precision, channels_last)
 
 
+def natural10_vit(
+    weights: str | Path | None = "natural10_vit",
+    class_names: Sequence[str] | None = None,
+    precision: str = "float32",
+    channels_last: bool = True,
+) -> Classifier:
+    """Vision transformer of ten classes at 112 pixels.
+
+    Trained as `natural10_resnet`, on the same photos; see docs/models/natural10_vit.md.
+
+    Args:
+        weights: "natural10_vit" for the shipped weights, the path of a `.safetensors` file that
+            `train.py model=classifier` wrote with `network=vit`, or None for random weights.
+        class_names: Names of the outputs; None: the ten of `natural10_names`.
+        precision: See `Classifier`.
+        channels_last: See `Classifier`.
+
+    Returns:
+        (n, 3, 112, 112) in [0, 1] to (n, 10) logits.
+
+    Raises:
+        FileNotFoundError: If a weights file is not there.
+        ValueError: If weights are damaged or do not fit.
+    """
+    names = list(class_names) if class_names is not None else natural10_names()
+    network = small_vit(len(names))
+    return _classifier(network, weights, names, precision, channels_last)
+
+
 def _classifier(
     network: nn.Module,
     weights: str | Path | None,
