@@ -61,7 +61,9 @@ def test_random_weights_do_not_need_a_file_and_fold(build):
     torch.testing.assert_close(fold_batch_norms(classifier)(image), logits, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("build", "network"), [(natural10_resnet, small_resnet), (natural10_vit, small_vit)])
+@pytest.mark.parametrize(
+    ("build", "network"), [(natural10_resnet, small_resnet), (natural10_vit, small_vit)]
+)
 def test_weights_of_a_users_own_training(tmp_path, build, network):
     own = network(num_classes=2).eval()
     save_file(own.state_dict(), tmp_path / "ema.safetensors")
@@ -74,7 +76,7 @@ def test_weights_of_a_users_own_training(tmp_path, build, network):
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the photos are not beside the project")
-@pytest.mark.parametrize(("name", "least"), [("natural10_resnet", 0.71), ("natural10_vit", 0.0)])
+@pytest.mark.parametrize(("name", "least"), [("natural10_resnet", 0.71), ("natural10_vit", 0.69)])
 def test_held_out_photos_are_classified(name, least):
     files = sorted(f for wnid in WNIDS for f in PHOTOS.glob(f"{wnid}_*"))
     held_out = split_by_name([file.name for file in files], 1000)[1][::10]
