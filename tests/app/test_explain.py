@@ -121,7 +121,9 @@ def wait_for(path: Path, count: int, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT]
+)
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
     line = ["data=folder", photos, "explainer.steps=100", "logger=none"]
     process = subprocess.Popen(

@@ -1,5 +1,7 @@
 """What runs over planted photos are tested with: a source and an observer."""
 
+import os
+
 import numpy as np
 from PIL import Image
 from planted import BOX
@@ -20,8 +22,10 @@ class Planted(PhotoSource):
                 pixels[top:bottom, left:right] = 230
             if "broken" in name:
                 (folder / f"{name}.png").write_bytes(b"no image")
-            else:
-                Image.fromarray(pixels).save(folder / f"{name}.png")
+            else:  # whole at once: another process may read it now
+                part = folder / f".{name}.{os.getpid()}.png"
+                Image.fromarray(pixels).save(part)
+                part.replace(folder / f"{name}.png")
 
     def entries(self):
         return [Entry(name, self.folder / f"{name}.png", label=1) for name in self.names]
