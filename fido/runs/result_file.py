@@ -248,6 +248,10 @@ class ResultFile:
             if "os error" in str(error):  # out of file handles, say: nothing is wrong with the file
                 raise OSError(f"{self.path}: {error}") from error
             raise DamagedFileError(self.path, error) from error
+        except RuntimeError as error:  # PyTorch opens the file once more, by its own means
+            if "unable to open file" in str(error):
+                raise OSError(str(error)) from error
+            raise
 
 
 def _to_8_bits(image: Tensor) -> Tensor:
