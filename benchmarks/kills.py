@@ -30,19 +30,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
+from planted import PLANTED, write_photo  # noqa: E402
+
 PHOTOS = 6
 SHARDS = 4
-FAST = (
-    "classifier=custom",
-    "classifier.network._target_=planted.BoxBrightness",
-    "classifier.size=[40,48]",
-    "classifier.mean=[0,0,0]",
-    "classifier.std=[1,1,1]",
-    "classifier.class_names=[dark,bright]",
-    "classifier.crop_fraction=1.0",
-)
 EXPLAIN = (
-    *FAST,
+    *PLANTED,
     "data=folder",
     "data.path=photos",
     "infiller=mean",
@@ -153,7 +146,7 @@ def lines(
 
         return SHARDS, words, ("explanations/*",)
     if command == "evaluate":
-        line = (*FAST, "metrics=[deletion,localization]", "logger=none", "trust=true")
+        line = (*PLANTED, "metrics=[deletion,localization]", "logger=none", "trust=true")
         line += ("evaluation.resamples=50",)
         return (
             1,
@@ -228,7 +221,6 @@ def torn(folder: Path) -> int:
 def warm() -> None:
     """Import what commands import; nothing is computed, for threads do not survive a fork."""
     import matplotlib.pyplot
-    import planted
     import torch
 
     import fido.app.command_line
@@ -240,7 +232,7 @@ def warm() -> None:
     import fido.training.classifier
 
     torch.set_num_threads(1)
-    del matplotlib, fido, planted
+    del matplotlib, fido
 
 
 def fork(command: str, *words: str) -> int:
@@ -276,7 +268,6 @@ def write_photos() -> None:
     """Photos to explain, and two classes to train on."""
     import numpy as np
     from PIL import Image
-    from planted import write_photo
 
     for index in range(PHOTOS):
         write_photo(Path("photos") / f"p{index}.png")
