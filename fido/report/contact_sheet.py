@@ -186,7 +186,7 @@ def _caption(explanation: Explanation, row: Row, region: bool) -> str:
     if explanation.counterfactual is not None:
         if row.get("p_counterfactual") is None:
             return ""
-        outcome = "" if row.get("flipped") else ", not flipped"
+        outcome = "" if float(row.get("flipped") or 0) else ", not flipped"
         probability, change = float(row["p_counterfactual"] or 0), float(row.get("l1") or 0)
         return f"p {probability:.2f}{outcome}, change {change:.3f}"
     if not region:

@@ -264,13 +264,18 @@ class ResultsStore:
         return path
 
     def scores(self) -> dict[Key, Row]:
-        """The lines of `scores.csv` as text, by key; empty if it was not written yet."""
+        """The lines of `scores.csv` as text, by key; empty if it was not written yet.
+
+        An empty cell is None: another process may have scored other images so far.
+        """
         path = self.folder / "scores.csv"
         if not path.is_file():
             return {}
         with path.open(newline="", encoding="utf-8") as lines:
             return {
-                Key(row["id"], int(row["target"]), int(row["seed"])): dict(row)
+                Key(row["id"], int(row["target"]), int(row["seed"])): {
+                    name: cell or None for name, cell in row.items()
+                }
                 for row in csv.DictReader(lines)
                 if row.get("target") and row.get("seed")
             }

@@ -7,6 +7,8 @@ from fido.app.explain import check_explained
 from fido.app.messages import check_names
 from fido.app.sweep import job_count
 from fido.loggers.estimate import Estimate
+from fido.loggers.terminal import Terminal
+from fido.records import Key
 
 
 class Clock:
@@ -60,6 +62,23 @@ def test_a_photo_without_a_key_gets_one(word):
     with pytest.raises(ValueError, match=r"did you mean data=folder data\.path="):
         check_names(["explainer.steps=3", word])
     check_names(["-m", f"data.path={word}"])
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ({"p_original": "0.9", "p_kept": "0.8", "p_removed": "0.1", "area": "0.25"}, "25.0%"),
+        ({"p_original": "0.9", "p_kept": None, "p_removed": None, "area": None}, "0.900"),
+        ({"p_original": "0.1", "p_counterfactual": "0.8", "flipped": "1", "l1": "0.2"}, "yes"),
+        ({"p_original": "0.1", "p_counterfactual": "0.3", "flipped": "0", "l1": "0.2"}, "no"),
+    ],
+)
+def test_results_of_earlier_starts_are_shown_as_far_as_they_are_scored(row, shown, capsys):
+    Terminal().close("run", earlier=[(Key("a", 1), {"target_name": "cup", **row})])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if " a " in line]
+    cells = [cell.strip() for cell in line.strip("│ ").split("│")]
+    assert cells[:2] == ["a", "cup"]
+    assert shown in cells
 
 
 def test_a_run_without_an_explanation_has_failed():

@@ -119,6 +119,16 @@ def test_the_film_goes_from_the_photo_to_the_counterfactual(tmp_path):
     assert np.abs(shown[150, 20] - [10, 10, 250]).max() < 12
 
 
+@pytest.mark.parametrize(("flipped", "words"), [(1, ""), (0, ", not flipped")])
+def test_a_sheet_says_what_did_not_flip(tmp_path, flipped, words):
+    store, (sample, explanation) = ResultsStore(tmp_path), made()
+    row = {"id": sample.id, "status": "explained", "target": 1, "seed": 0}
+    store.save(sample, explanation, row | {"p_counterfactual": 0.8, "flipped": flipped, "l1": 0.25})
+    store.write_scores()
+    (stored,) = store.scores().values()
+    assert module._caption(explanation, stored, True) == f"p 0.80{words}, change 0.250"
+
+
 def test_a_sheet_has_targets_as_rows_and_methods_as_columns(tmp_path, monkeypatch):
     for job, (target, method) in enumerate(
         (target, method) for target in (0, 1) for method in ("dvce", "ace")

@@ -85,6 +85,15 @@ def test_scores_hold_finished_and_other_images_once(tmp_path):
     assert rows[1]["reason"] == "no file, or none"
 
 
+def test_scores_that_another_process_has_not_written_yet_are_none(tmp_path):
+    store = ResultsStore(tmp_path)
+    store.write_scores([row("a", p_kept=0.5, flipped=0), row("b")])
+    scores = store.scores()
+    assert scores[Key("a", 1, 0)]["p_kept"] == "0.5"
+    assert scores[Key("a", 1, 0)]["flipped"] == "0"
+    assert scores[Key("b", 1, 0)]["p_kept"] is None
+
+
 def test_other_settings_in_the_same_folder_are_refused_and_named(tmp_path):
     settings = {"objective": {"sparsity": 1e-3}, "mask": {"grid": (7, 7)}, "seed": 0}
     ResultsStore(tmp_path, settings)
