@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -30,6 +30,14 @@ from fido.infillers.base import Infiller
 from fido.records import Explanation, Sample
 from fido.runs.target import resolve_target
 
+WITHOUT_GRADIENT = {
+    "gradient": "leave_one_out",
+    "samples": 16,
+    "steps": 300,
+    "learning_rate": 0.05,
+}
+"""Settings of FIDO for a function, unless others are given."""
+
 SHARED = ("classifier", "infiller", "progress")
 """Parts of a method's configuration that are objects of the call."""
 
@@ -41,7 +49,7 @@ def explain(
     *,
     method: str = "fido",
     infiller: str | Infiller = "ca",
-    objective: str = "ssr",
+    objective: str = "both",
     seed: int = 0,
     device: str | torch.device | None = None,
     mean: Sequence[float] | None = None,
@@ -63,7 +71,7 @@ def explain(
         classifier: A fido `Classifier`, or any `nn.Module` that maps a normalised batch to logits.
             A module is copied; its modes, gradients and memory layout stay as they are. Any other
             function is asked for probabilities, (n, 3, h, w) array in [0, 1] -> (n, classes), and
-            "fido" then takes `gradient="leave_one_out"`; see `fido.classifiers.black_box.BlackBox`.
+            "fido" then takes `WITHOUT_GRADIENT`; see `fido.classifiers.black_box.BlackBox`.
         image: A path, a PIL image, or pixels in [0, 1] or uint8 at the classifier's size; see
             `load_image`. Files and PIL images are resized and cropped as the classifier's
             preprocessing does; a plain module crops nothing.
@@ -72,8 +80,8 @@ def explain(
         method: Name of a file in `conf/explainer`: "fido", "bbmp", "lime", "rise", "grad_cam", ...
         infiller: What stands in for dropped pixels: name of a file in `conf/infiller` ("ca",
             "blur", "mean", ...), or an `Infiller`. Not used by methods that take none.
-        objective: "ssr", the smallest region that keeps the class, or "sdr", the smallest region
-            whose loss destroys it. Used by "fido" and "bbmp".
+        objective: "ssr", the smallest region that keeps the class, "sdr", the smallest region
+            whose loss destroys it, or "both" of one region. Used by "fido" and "bbmp".
         seed: Of all random numbers.
         device: Where to compute, "cpu", "cuda:1" or "auto"; None is where the classifier is.
         mean: Of a plain module, three numbers in [0, 1] units; None is ImageNet's.
@@ -114,7 +122,7 @@ def explain(
         >>> explanation.saliency.shape
         torch.Size([1, 32, 40])
         >>> sorted(explanation.history)
-        ['area', 'loss', 'score']
+        ['area', 'loss', 'score', 'score_removed', 'sparsity']
         >>> fido.explain(network, torch.rand(3, 32, 40), 1, method="gradient", **gray).target
         1
     """
@@ -131,7 +139,7 @@ def explain(
     cfg = _configuration(method, infiller, objective, seed, settings)
     with _wrapped(classifier, image, options, device) as wrapped, torch.enable_grad():
         if not wrapped.differentiable and "gradient" in cfg.explainer:
-            cfg.explainer.gradient = settings.get("gradient", "leave_one_out")
+            cfg.explainer.update({**WITHOUT_GRADIENT, **_of(settings, WITHOUT_GRADIENT)})
         sample = _sample(wrapped, image, target, image_id)
         explainer = _explainer(cfg, wrapped, infiller, progress)
         check_classifier(wrapped, sample.image, needs_gradient(explainer))
@@ -196,6 +204,11 @@ def _place(explainer: DictConfig, method: str, name: str) -> DictConfig:
     raise ValueError(
         f"method={method!r} has no setting {name!r}; it has {', '.join(known) or 'none'}"
     )
+
+
+def _of(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The settings of these names, as far as they are given."""
+    return {name: settings[name] for name in names if name in settings}
 
 
 def _names(part: DictConfig) -> list[str]:
