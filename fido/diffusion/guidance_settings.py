@@ -34,8 +34,8 @@ class Guidance:
             weight and no classifier (a scale of 0).
         paired: Whether the change is taken against the unguided process on the same noise, or
             against the photo, which adds what the denoiser alone loses.
-        smooth: Standard deviation of a Gaussian that smooths the change, in pixels of the
-            denoiser's size; 0 leaves it.
+        smooth: Standard deviation of a Gaussian that smooths the change, as a share of the image's
+            shorter side; 0 leaves it.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -68,8 +68,11 @@ class Guidance:
                 "explainer needs distance and class_weight >= 0, power and copies >= 1, "
                 f"got {self.distance}, {self.class_weight}, {self.power} and {self.copies}"
             )
-        if self.smooth < 0:
-            raise ValueError(f"explainer.smooth must be 0 or more pixels, got {self.smooth}")
+        if not 0 <= self.smooth < 0.25:
+            raise ValueError(
+                "explainer.smooth is a share of the image's side, 0 or more and less than 0.25, "
+                f"got {self.smooth}"
+            )
         if self.distance_through_denoiser and self.variable != "x_t":
             raise ValueError("explainer.distance_through_denoiser needs explainer.variable=x_t")
         if self.guide is not None and self.variable == "chain":

@@ -50,8 +50,10 @@ class SamplingState:
             x0 = x0 - self.loss
         if self.smooth == 0:
             return x0
-        reach = min(round(3 * self.smooth) or 1, (min(x0.shape[-2:]) - 1) // 2)
-        change = gaussian_blur(x0 - self.frame.photo, [2 * reach + 1] * 2, [self.smooth] * 2)
+        side = min(x0.shape[-2:])
+        deviation = self.smooth * side
+        reach = min(round(3 * deviation) or 1, (side - 1) // 2)
+        change = gaussian_blur(x0 - self.frame.photo, [2 * reach + 1] * 2, [deviation] * 2)
         shown: Tensor = self.frame.photo + change
         return shown
 

@@ -106,6 +106,8 @@ class GuidedDiffusion(CounterfactualExplainer):
             paired=paired,
             smooth=smooth,
         )
+        if classifier.class_names is not None:
+            denoiser.name_classes(classifier.class_names)
         self.sampler = GuidedSampler(
             classifier, denoiser.to(classifier.device), schedule, guidance, estimates
         )

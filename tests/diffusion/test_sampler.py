@@ -135,7 +135,8 @@ def test_paired_the_class_is_reached_with_a_smaller_change():
 
 def test_a_smoothed_change_is_the_change_convolved():
     whole = problem()
-    state = SamplingState(Frame(whole, squares_denoiser()), 1.0, [None] * len(whole), smooth=1.0)
+    frame = Frame(whole, squares_denoiser())  # of 16 pixels
+    state = SamplingState(frame, 1.0, [None] * len(whole), smooth=1 / 16)
     point = state.frame.photo.clone()
     point[:, :, 8, 8] += 1.0
     change = state.shown(point) - state.frame.photo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,13 @@ class Denoiser(nn.Module, ABC):
     def knows(self, classes: Tensor) -> Tensor:
         """(n,) bool: of which of the classifier's classes (n,) the denoiser has a notion."""
         return torch.zeros_like(classes, dtype=torch.bool)
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Learn what the classifier calls its classes; see `knows`.
+
+        Args:
+            names: One a class, in the order of the classifier's outputs.
+        """
 
     @staticmethod
     def encode(image: Tensor) -> Tensor:

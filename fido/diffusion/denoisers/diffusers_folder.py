@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fido.diffusion.denoisers.base import Denoiser
+from fido.diffusion.denoisers.class_labels import class_indices
 from fido.diffusion.schedule import noise_from_x0, x0_from_noise
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
@@ -27,8 +28,8 @@ class DiffusersDenoiser(Denoiser):
     Args:
         weights: Folder of a pipeline (`unet/`, `scheduler/`), or of the network itself with
             `scheduler_config.json` beside its `config.json`.
-        labels: Of a class-conditional network, the classifier's index of each of its classes, in
-            their order; a class more than that is "no class". None: the same indices.
+        labels: Of a class-conditional network, the classifier's index or name of each of its
+            classes, in their order; a class more than that is "no class". None: the same indices.
         size: (h, w) in pixels; None is the network's own.
         lift: See `Denoiser`.
 
@@ -44,7 +45,7 @@ class DiffusersDenoiser(Denoiser):
     def __init__(
         self,
         weights: str | Path | None = None,
-        labels: Sequence[int] | None = None,
+        labels: Sequence[int | str] | None = None,
         size: tuple[int, int] | None = None,
         lift: str = "residual",
     ) -> None:
@@ -66,7 +67,8 @@ class DiffusersDenoiser(Denoiser):
         self.network = network.eval().requires_grad_(False)
         self.register_buffer("schedule", alpha_bars)
         count = config.num_class_embeds or 0
-        self.register_buffer("labels", _labels(labels, count))
+        self.class_labels = _labels(labels, count)
+        self.register_buffer("labels", class_indices(self.class_labels, None))
         self.none = count - 1 if count > len(self.labels) else None
 
     def noise(
@@ -87,6 +89,10 @@ class DiffusersDenoiser(Denoiser):
     def x0(self, x_t: Tensor, alpha_bar: Tensor | float, classes: Tensor | None = None) -> Tensor:
         """See `Denoiser.x0`."""
         return x0_from_noise(x_t, alpha_bar, self.noise(x_t, alpha_bar, classes))
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """See `Denoiser.name_classes`."""
+        self.labels = class_indices(self.class_labels, names).to(self.labels.device)
 
     def knows(self, classes: Tensor) -> Tensor:
         """See `Denoiser.knows`; a network without "no class" has no estimate to compare with."""
@@ -159,12 +165,12 @@ def _schedule(path: Path) -> tuple[str, Tensor]:
     return prediction, DDPMScheduler(**betas, **rescaled).alphas_cumprod.double()
 
 
-def _labels(labels: Sequence[int] | None, count: int) -> Tensor:
+def _labels(labels: Sequence[int | str] | None, count: int) -> Sequence[int | str]:
     if labels is None:
-        return torch.arange(count)
+        return range(count)
     if len(labels) not in (count, count - 1):
         raise ValueError(
             f"denoiser.labels must name {count} classes, those of the network, or one less where "
             f"its last is no class; got {len(labels)}"
         )
-    return torch.tensor(list(labels), dtype=torch.long)
+    return tuple(labels)

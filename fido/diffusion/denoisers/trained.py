@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fido import weights as shipped
 from fido.diffusion.denoisers.base import Denoiser
+from fido.diffusion.denoisers.class_labels import class_indices
 from fido.diffusion.schedule import noise_from_x0
 from fido.networks.patched_unet import PatchedUNet
 
@@ -21,7 +22,8 @@ class TrainedDenoiser(Denoiser):
         network: Its weights are replaced.
         weights: Name of shipped weights, or path of a `.safetensors` file as trainings write it.
         size: (h, w) at which the network was trained; multiples of its stride.
-        labels: The classifier's class index of each of the network's classes, in their order.
+        labels: What the classifier calls each of the network's classes, in their order: names, which
+            `name_classes` looks up, or indices. A class of another name is one that is not known.
         lowest_alpha_bar: Least `alpha_bar` at which it was trained.
         lift: See `Denoiser`.
 
@@ -36,7 +38,7 @@ class TrainedDenoiser(Denoiser):
         network: PatchedUNet,
         weights: str | Path,
         size: tuple[int, int] = (64, 64),
-        labels: Sequence[int] = (),
+        labels: Sequence[int | str] = (),
         lowest_alpha_bar: float = 0.05,
         lift: str = "residual",
     ) -> None:
@@ -53,7 +55,8 @@ class TrainedDenoiser(Denoiser):
             )
         shipped.load(network, weights)
         self.network = network.eval().requires_grad_(False)
-        self.register_buffer("labels", torch.tensor(list(labels), dtype=torch.long))
+        self.class_labels = tuple(labels)
+        self.register_buffer("labels", class_indices(labels, None))
 
     labels: Tensor
 
@@ -69,6 +72,10 @@ class TrainedDenoiser(Denoiser):
         level = torch.as_tensor(alpha_bar, dtype=x_t.dtype, device=x_t.device).expand(n)
         estimate: Tensor = self.network(x_t, level, self._indices(n, classes))
         return estimate
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """See `Denoiser.name_classes`."""
+        self.labels = class_indices(self.class_labels, names).to(self.labels.device)
 
     def knows(self, classes: Tensor) -> Tensor:
         """See `Denoiser.knows`."""
