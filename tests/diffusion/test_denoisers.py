@@ -32,6 +32,36 @@ class Nothing(Denoiser):
         return noise_from_x0(x_t, alpha_bar, x_t)
 
 
+# --- classes by name
+
+
+def test_classes_are_those_of_the_classifier_with_their_names(tmp_path):
+    denoiser, _ = trained(tmp_path, labels=("church", "golf ball"))
+    every = torch.arange(4)
+    assert not denoiser.knows(every).any()  # nobody has said what the classes are called
+    denoiser.name_classes(["tench, Tinca tinca", "golf ball", "gas pump", "church, church building"])
+    assert denoiser.knows(every).tolist() == [False, True, False, True]
+    x = torch.randn(2, 3, 16, 16)
+    mine = denoiser.x0(x, 0.5, torch.tensor([3, 1]))
+    by_index, _ = trained(tmp_path, labels=(3, 1))
+    assert torch.equal(mine, by_index.x0(x, 0.5, torch.tensor([3, 1])))
+
+
+def test_another_classifier_whose_classes_have_other_names_is_not_taken_for_imagenet(tmp_path):
+    """By place alone a network of two diseases would be pushed towards a tench."""
+    denoiser, _ = trained(tmp_path, labels=("tench", "church"))
+    denoiser.name_classes(["effusion", "cardiomegaly"])
+    assert not denoiser.knows(torch.arange(2)).any()
+    x = torch.randn(1, 3, 16, 16)
+    assert torch.equal(denoiser.x0(x, 0.5, torch.tensor([0])), denoiser.x0(x, 0.5))
+
+
+def test_indices_stay_what_they_are(tmp_path):
+    denoiser, _ = trained(tmp_path, labels=(7, 3))
+    denoiser.name_classes(["a", "b", "c", "d"])
+    assert denoiser.knows(torch.tensor([7, 3, 0])).tolist() == [True, True, False]
+
+
 # --- lifting to the classifier's size
 
 
