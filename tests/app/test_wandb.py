@@ -129,7 +129,7 @@ def test_trained_weights_are_an_artifact_where_that_is_asked_for(tmp_path, asked
     training.experiment.log({"train/loss": 1})
     close(training)
     found = [
-        (artifact.name, artifact.type, [entry.path for entry in artifact.manifest.contents])
+        (artifact.name, artifact.type, sorted(entry.path for entry in artifact.manifest.contents))
         for artifact in read_run(folder)["artifacts"]
     ]
     expected = [("model-gr-er-2-", "model", ["classes.json", "ema.safetensors"])]
