@@ -26,7 +26,7 @@ def check_classifier(classifier: Classifier, image: Tensor, needs_gradient: bool
     photo = image.unsqueeze(0).to(classifier.device)
     with torch.no_grad():
         first, again = classifier(photo), classifier(photo)
-        pair = classifier(torch.cat([photo, photo.flip(3)]))
+        pair = classifier(torch.cat([photo, _other(photo)]))
     random = _repeats(classifier, first, again)
     found = [
         _outputs(classifier, first),
@@ -86,10 +86,11 @@ def _batches(classifier: Classifier, alone: Tensor, pair: Tensor) -> str | None:
 
 
 def _gradient(classifier: Classifier, photo: Tensor) -> str | None:
-    draws = torch.Generator().manual_seed(0)
-    noise = torch.rand(photo.shape, generator=draws).to(photo)
     seen = "none"
-    for image in (photo, noise):  # of a photo alone it may vanish: black, or all units are off
+    for image in (
+        photo,
+        _other(photo),
+    ):  # of a photo alone it may vanish: black, or all units are off
         with torch.enable_grad():
             pixels = image.clone().requires_grad_()
             logits = classifier(pixels)
@@ -107,6 +108,12 @@ def _gradient(classifier: Classifier, photo: Tensor) -> str | None:
         "NumPy and rounding out of the forward pass, or a method that asks for none: "
         "explainer=rise, lime, occlusion"
     )
+
+
+def _other(photo: Tensor) -> Tensor:
+    """An image of the same shape and of other statistics: dark noise."""
+    draws = torch.Generator().manual_seed(0)
+    return torch.rand(photo.shape, generator=draws).mul(0.6).to(photo)
 
 
 def _tolerance(classifier: Classifier) -> float:

@@ -40,13 +40,14 @@ def test_better_is_up_and_means_are_beside_the_axis(tmp_path):
         scale = 100 if column.percent else 1
         one, other = (summary.rows[run].estimates[column.name] for run in (good, bad))
         best, worst = one.low, other.high  # both metrics are better when lower
-        assert best <= one.high < other.low < worst
+        assert best <= one.high < other.low <= worst
         expected = {
             run: (worst - e.mean) / (worst - best) for run, e in ((good, one), (bad, other))
         }
         assert axis.heights == pytest.approx(expected)
         intervals = {good: ((worst - one.high) / (worst - best), 1)} if one.high > best else {}
-        intervals[bad] = (0, (worst - other.low) / (worst - best))
+        if other.low < worst:
+            intervals[bad] = (0, (worst - other.low) / (worst - best))
         assert axis.intervals == {run: pytest.approx(ends) for run, ends in intervals.items()}
         count += len(intervals)
         ends = [float(axis.ticks[place][1]) for place in (0, -1)]
@@ -59,7 +60,7 @@ def test_better_is_up_and_means_are_beside_the_axis(tmp_path):
     expected = [(0, 1, *(h[good] for h in heights)), (1, 0, *(h[bad] for h in heights))]
     assert [pytest.approx(line) for line in expected] == drawn
     bars = [bar for bar in figure.axes[0].containers if isinstance(bar, ErrorbarContainer)]
-    assert len(bars) == count >= 2
+    assert len(bars) == count > 0
     assert "90% intervals" in figure.get_suptitle()
     assert parallel_coordinates(summaries, {good: settings[good]}) is None
     assert parallel_coordinates([], settings) is None
