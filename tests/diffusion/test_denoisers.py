@@ -39,7 +39,7 @@ def test_classes_are_those_of_the_classifier_with_their_names(tmp_path):
     denoiser, _ = trained(tmp_path, labels=("church", "golf ball"))
     every = torch.arange(4)
     assert not denoiser.knows(every).any()  # nobody has said what the classes are called
-    denoiser.name_classes(["tench, Tinca tinca", "golf ball", "gas pump", "church, church building"])
+    denoiser.name_classes(["tench, Tinca tinca", "golf ball", "gas pump", "church, building"])
     assert denoiser.knows(every).tolist() == [False, True, False, True]
     x = torch.randn(2, 3, 16, 16)
     mine = denoiser.x0(x, 0.5, torch.tensor([3, 1]))

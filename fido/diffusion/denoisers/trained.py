@@ -22,8 +22,8 @@ class TrainedDenoiser(Denoiser):
         network: Its weights are replaced.
         weights: Name of shipped weights, or path of a `.safetensors` file as trainings write it.
         size: (h, w) at which the network was trained; multiples of its stride.
-        labels: What the classifier calls each of the network's classes, in their order: names, which
-            `name_classes` looks up, or indices. A class of another name is one that is not known.
+        labels: What the classifier calls each of the network's classes, in their order: names,
+            which `name_classes` looks up, or indices. Classes of other names are not known.
         lowest_alpha_bar: Least `alpha_bar` at which it was trained.
         lift: See `Denoiser`.
 
