@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
+import warm_process
 from command_line import command, environment, explain, files
 from configurations import explain_config
 from planted import BOX, write_photo
@@ -42,12 +42,11 @@ def results(run):
 def test_two_shards_at_once_leave_the_files_of_one_process(tmp_path, photos):
     line = [*photos, "explainer.steps=20"]
     shards = [
-        subprocess.Popen(
+        warm_process.start(
             command(*line, "num_shards=2", f"shard={shard}", "hydra.run.dir=run"),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            text=True,
+            tmp_path,
+            environment(),
+            anew=shard == 0,  # with another seed of hashes
         )
         for shard in (0, 1)
     ]
@@ -119,24 +118,21 @@ def test_ray_restarts_a_dead_worker_and_leaves_the_files_of_one_process(tmp_path
     pytest.importorskip("ray", reason="needs the extra `ray`")
     line = [*photos, "explainer.steps=150", "logger=none"]
     # Ray keeps its token below HOME.
-    process = subprocess.Popen(
+    process = warm_process.start(
         command(*line, "executor=ray", "executor.num_shards=2", "hydra.run.dir=run"),
-        cwd=tmp_path,
-        env={**environment(), "HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        tmp_path,
+        {**environment(), "HOME": str(tmp_path)},
     )
     run, until = tmp_path / "run", time.monotonic() + 200
     note = run / "env" / "shard_0_of_2.json"
     while not note.is_file() or "a" not in ResultsStore(run):
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.05)
     first = json.loads(note.read_text())["pid"]
     os.kill(first, signal.SIGKILL)
-    said = process.communicate(timeout=240)[0]
-    assert process.returncode == 0, said
+    said, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
     assert json.loads(note.read_text())["pid"] != first
     assert "shard_0_of_2: 0 images done" in said
     assert "shard_0_of_2: 1 images done" in said or "shard_0_of_2: 2 images done" in said
