@@ -50,9 +50,9 @@ def test_two_shards_at_once_leave_the_files_of_one_process(tmp_path, photos):
         )
         for shard in (0, 1)
     ]
-    said = [shard.communicate(timeout=240)[0] for shard in shards]
-    assert [shard.returncode for shard in shards] == [0, 0]
-    for index, words in enumerate(said):
+    said = [shard.communicate(timeout=240) for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0], said
+    for index, (words, _) in enumerate(said):
         assert f"shard_{index}_of_2: 0 images done, 3 to do" in words
     whole = explain(tmp_path, *line, "logger=none", "hydra.run.dir=whole")
     assert whole.returncode == 0, whole.stderr

@@ -92,7 +92,7 @@ class Process:
         with far:
             handles = [*(file.fileno() for file in self._files), far.fileno()]
             socket.send_fds(server(root), [message], handles)
-        self.pid = self._answer(120)
+        self.pid = self._answer(600)  # the server may have to import first
 
     def _answer(self, timeout: float | None) -> int:
         self._told.settimeout(timeout)
@@ -140,7 +140,6 @@ def server(root: Path) -> socket.socket:
             [sys.executable, __file__, str(theirs.fileno())],
             env={**clean, "PYTHONPATH": str(root), "HOME": "/nonexistent"},
             pass_fds=[theirs.fileno()],
-            start_new_session=True,
         )
     return ours
 
@@ -161,8 +160,8 @@ def import_all() -> None:
 def serve(requests: socket.socket) -> list[str] | None:
     """Fork for every request. Returns in each fork, with its command, and at the end with None."""
     path = sys.path[2:]  # without this folder and the clone
-    # Children of children are waited for by their parents; of the others nobody asks.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for who waits for a command
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for pytest
     while True:
         message, handles, _, _ = socket.recv_fds(requests, LARGEST, 3)
         if not message:
@@ -181,6 +180,7 @@ def serve(requests: socket.socket) -> list[str] | None:
             with suppress(BrokenPipeError):
                 told.send(str(os.waitstatus_to_exitcode(status)).encode())
             os._exit(0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cwd, count, *fields = message.decode(errors="surrogateescape").split("\0")
     line, variables = fields[: int(count)], fields[int(count) :]
     os.dup2(out, 1)
