@@ -123,11 +123,11 @@ def execute(
     for target in targets_of(cfg.target):
         check_target(target, classifier.class_names)
     choice = target_choice(cfg, classifier.class_names)
-    photos = [(entry.id, entry.path) for entry in source.selected()]
+    entries = source.selected()
     # All that can be refused is refused before anything is written into the folder.
     settings_there = run_settings(cfg, classifier, shared["infiller"])
     store = ResultsStore(cfg.output_dir, settings_there, made_by or started(choices))
-    store.check_photos(photos)
+    store.check_photos((entry.id, entry.path) for entry in entries)
     record_configuration(store.folder, shard)
     _write_environment(store.folder, shard, describe_environment(device))
     set_aside_damaged(store, [terminal])  # before anything lists the store
@@ -150,7 +150,7 @@ def execute(
                 shard=shard,
                 with_scores=scored.with_scores,
                 choice=choice,
-            ).run(source)
+            ).run(source, entries)
             for target in targets_of(cfg.target)
         ]
         summary = whole_summary(summaries)

@@ -136,8 +136,9 @@ class _Claim(NamedTuple):
 
 def _stamp(path: Path) -> list[int | str] | None:
     """What tells a file from its successor without reading it; None for what was made."""
+    name = os.fspath(path)
     try:
-        about = path.stat()
+        about = os.stat(name)
     except OSError:
         return None
-    return [str(path.absolute()), about.st_size, about.st_mtime_ns]
+    return [os.path.join(os.getcwd(), name), about.st_size, about.st_mtime_ns]

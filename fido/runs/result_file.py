@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -27,6 +28,8 @@ FORMAT = 2
 
 IMAGES = ("image", "boxes", "kept", "removed", "probabilities")
 """Tensors that belong to the photo and its edits, not to the explanation."""
+
+_USUAL_HEADER = 4096  # bytes
 
 _BEGIN = f'{{"format": {FORMAT},'
 _STEM = re.compile(r"(?P<image>.*)\.class(?P<target>-?\d+)\.seed(?P<seed>-?\d+)")
@@ -138,15 +141,16 @@ class ResultFile:
             return self._metadata
         try:
             # Only the header: `safe_open` maps the whole file, which adds up over many of them.
-            with self.path.open("rb") as file:
+            with open(self.path, "rb", buffering=_USUAL_HEADER) as file:
                 length = int.from_bytes(file.read(8), "little")
                 if not 0 < length <= 100_000_000:
                     raise ValueError("no header")
                 header = json.loads(file.read(length))
-                metadata: str = header.pop("__metadata__")["fido"]
-                expected = 8 + length + max(entry["data_offsets"][1] for entry in header.values())
-                if expected != file.seek(0, 2):
-                    raise ValueError(f"{file.tell()} bytes, expected {expected}")
+                size = os.fstat(file.fileno()).st_size
+            metadata: str = header.pop("__metadata__")["fido"]
+            expected = 8 + length + max(entry["data_offsets"][1] for entry in header.values())
+            if expected != size:
+                raise ValueError(f"{size} bytes, expected {expected}")
             if not metadata.startswith(_BEGIN):
                 _ = json.loads(metadata)["format"]
                 raise OtherFormatError(self.path.parent.parent)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -192,17 +193,20 @@ class ResultsStore:
 
     def rows(self) -> list[Row]:
         """Rows of all finished and failed results, sorted by id, target and seed."""
-        rows = []
-        for key in self._keys():
+        rows, keys = [], self.by_image()
+        for key in chain.from_iterable(keys.values()):
             file = self._index.get(key)
             rows += [] if file is None else [file.row]
-        rows += self.rows_not_explained()
+        rows += self.rows_not_explained(keys)
         return sorted(rows, key=lambda row: _row_key(row))
 
-    def rows_not_explained(self) -> list[Row]:
-        """Rows of what has no explanation, with the reasons."""
-        keys = set(self._keys())
-        images = {(key.image_id, key.seed) for key in keys}
+    def rows_not_explained(self, explained: Mapping[str, Sequence[Key]] | None = None) -> list[Row]:
+        """Rows of what has no explanation, with the reasons.
+
+        Args:
+            explained: As `by_image` returned it; None asks.
+        """
+        explained = self.by_image() if explained is None else explained
         rows: list[Row] = []
         for path in self.not_explained.glob("[!.]*.json"):
             # Another process that explains the image after all removes the note.
@@ -212,7 +216,8 @@ class ResultsStore:
             if not row:
                 continue
             key, known = _row_key(row), isinstance(row.get("target"), int)
-            if key not in keys if known else (key.image_id, key.seed) not in images:
+            there = explained.get(key.image_id, ())
+            if key not in there if known else key.seed not in {one.seed for one in there}:
                 rows.append(row)
         return rows
 
