@@ -20,6 +20,8 @@ class IndexedFile:
         stamp: Its size and its time in ns.
         key: What the result belongs to; None if the file is damaged or no result.
         metadata: Its metadata as JSON text: kept as text, which is a fraction of what it parses to.
+        photo: Sha256 of the photo; None if it came from no source.
+        ranking: The photo's first classes, as far as they were stored.
         error: Why the file cannot be read.
     """
 
@@ -27,6 +29,8 @@ class IndexedFile:
     stamp: tuple[int, int]
     key: Key | None
     metadata: str = ""
+    photo: str | None = None
+    ranking: tuple[int, ...] = ()
     error: ValueError | None = None
 
 
@@ -44,6 +48,7 @@ class ResultsIndex:
         self.folder = folder
         self._files: dict[str, IndexedFile] = {}
         self._keys: dict[Key, IndexedFile] = {}
+        self._sorted: list[Key] = []
 
     def refresh(self) -> None:
         """Look into the folder."""
@@ -59,15 +64,20 @@ class ResultsIndex:
         if found != self._files:
             self._files = found
             self._keys = {file.key: file for file in found.values() if file.key is not None}
+            self._sorted = sorted(self._keys)
 
     def sorted_keys(self) -> list[Key]:
         """Keys of the results, sorted; after `refresh`."""
-        return sorted(self._keys)
+        return self._sorted
 
     def get(self, key: Key) -> ResultFile | None:
         """The file of a result as the last look found it; None if there was none."""
         file = self._keys.get(key)
         return None if file is None else ResultFile(file.path, file.metadata)
+
+    def about(self, key: Key) -> IndexedFile | None:
+        """What the last look found of a result; None if there was none."""
+        return self._keys.get(key)
 
     def damaged(self) -> list[IndexedFile]:
         """Files that cannot be read, sorted by name; after `refresh`."""
@@ -94,7 +104,9 @@ class ResultsIndex:
 def _read(path: Path, stamp: tuple[int, int]) -> IndexedFile | None:
     file = ResultFile(path)
     try:
-        return IndexedFile(path, stamp, file.key, file.metadata)
+        photo, ranking = file.photo, tuple(file.ranking)
+        sha256 = None if photo is None else photo.sha256
+        return IndexedFile(path, stamp, file.key, file.metadata, sha256, ranking)
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -31,6 +31,7 @@ IMAGES = ("image", "boxes", "kept", "removed", "probabilities")
 
 _USUAL_HEADER = 4096  # bytes
 
+_ABOUT = {"key", "row", "threshold", "cost", "saliency_is_keep_prob", "ranking", "photo"}
 _BEGIN = f'{{"format": {FORMAT},'
 _STEM = re.compile(r"(?P<image>.*)\.class(?P<target>-?\d+)\.seed(?P<seed>-?\d+)")
 
@@ -163,7 +164,19 @@ class ResultFile:
     @cached_property
     def about(self) -> dict[str, Any]:
         """The metadata."""
-        about: dict[str, Any] = json.loads(self.metadata)
+        metadata = self.metadata
+        try:
+            about: dict[str, Any] = json.loads(metadata)
+            image_id, target, seed = about["key"]
+            known = isinstance(image_id, str) and type(target) is type(seed) is int
+            if not known or not isinstance(about["row"], dict) or not about.keys() >= _ABOUT:
+                raise ValueError("not what fido writes of a result")
+            about["ranking"] = [int(index) for index in about["ranking"]]
+            if about["photo"] is not None:
+                photo = about["photo"] | {"crop": tuple(about["photo"]["crop"])}
+                about["photo"] = PhotoRecord(**photo)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DamagedFileError(self.path, f"its metadata: {error!r}") from error
         return about
 
     def check(self) -> None:
@@ -197,8 +210,8 @@ class ResultFile:
     @property
     def photo(self) -> PhotoRecord | None:
         """The photo that was explained; None if it came from no source."""
-        photo = self.about["photo"]
-        return None if photo is None else PhotoRecord(**photo | {"crop": tuple(photo["crop"])})
+        photo: PhotoRecord | None = self.about["photo"]
+        return photo
 
     def explanation(self) -> Explanation:
         """The explanation."""

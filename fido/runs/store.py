@@ -100,9 +100,9 @@ class ResultsStore:
         self._index.refresh()
         stored = {}
         for key in self._index.sorted_keys():
-            file = self._index.get(key)
-            if file is not None and (photo := file.photo) is not None:
-                stored[key.image_id] = photo
+            file = self._index.about(key)
+            if file is not None and file.photo is not None:
+                stored[key.image_id] = file.photo
         self._claims.check(stored, photos)
 
     def figure_path(self, key: Key) -> Path:
@@ -188,8 +188,8 @@ class ResultsStore:
         Raises:
             KeyError, DamagedFileError: See `load`.
         """
-        known = self._index.get(key) if isinstance(key, Key) else None  # a run asks for every one
-        return (known or self._file(key)).ranking
+        known = self._index.about(key) if isinstance(key, Key) else None  # a run asks for all
+        return self._file(key).ranking if known is None else list(known.ranking)
 
     def rows(self) -> list[Row]:
         """Rows of all finished and failed results, sorted by id, target and seed."""
