@@ -36,7 +36,7 @@ SHARED = {
         "outputs",
         "state",
     },
-    "data": {"base", "geometry", "photo", "depth", "formats", "listing", "classes"},
+    "data": {"base", "geometry", "photo", "depth", "formats", "listing", "classes", "tables"},
     "explainers": {"base", "attribution", "counterfactual", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
     "metrics": {"base", "functional", "score_set", "subjects"},

@@ -68,7 +68,12 @@ def unique_ids(files: Sequence[Path], depth: int = 0) -> list[str]:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"data.ids={path}: no such file; expected one id a line")
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [line for line in _text(path).split("\n") if line]
+
+
+def _text(path: Path) -> str:
+    """Of a file of ids: names of files that are no UTF-8 stay what they are."""
+    return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
 
 
 class PhotoSource(ABC):

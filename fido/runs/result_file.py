@@ -123,7 +123,6 @@ class ResultFile:
 
     Args:
         path: The file.
-        metadata: Its metadata, where somebody has read it already; see `metadata`.
 
     Raises:
         DamagedFileError: From every method, if the file is cut off or no result.
@@ -131,15 +130,12 @@ class ResultFile:
         FileNotFoundError: From every method, if it is not there.
     """
 
-    def __init__(self, path: Path, metadata: str | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._metadata = metadata
 
     @cached_property
     def metadata(self) -> str:
         """The metadata as JSON text, after a look at whether the file is whole."""
-        if self._metadata is not None:
-            return self._metadata
         try:
             # Only the header: `safe_open` maps the whole file, which adds up over many of them.
             with open(self.path, "rb", buffering=_USUAL_HEADER) as file:

@@ -100,7 +100,7 @@ class ResultsStore:
         self._index.refresh()
         stored = {}
         for key in self._index.sorted_keys():
-            file = self._index.about(key)
+            file = self._index.get(key)
             if file is not None and file.photo is not None:
                 stored[key.image_id] = file.photo
         self._claims.check(stored, photos)
@@ -174,6 +174,14 @@ class ResultsStore:
         """
         return self._file(key).row
 
+    def file(self, key: Key | str) -> ResultFile:
+        """The file of a result, for whoever wants several things of it.
+
+        Raises:
+            KeyError: If the result is not in the store.
+        """
+        return self._file(key)
+
     def photo(self, key: Key | str) -> PhotoRecord | None:
         """Which photo was explained; None if it came from no source.
 
@@ -188,7 +196,7 @@ class ResultsStore:
         Raises:
             KeyError, DamagedFileError: See `load`.
         """
-        known = self._index.about(key) if isinstance(key, Key) else None  # a run asks for all
+        known = self._index.get(key) if isinstance(key, Key) else None  # a run asks for all
         return self._file(key).ranking if known is None else list(known.ranking)
 
     def rows(self) -> list[Row]:
@@ -244,7 +252,7 @@ class ResultsStore:
             Where they are now.
         """
         self._index.refresh()
-        damaged = [file.path for file in self._index.damaged()]
+        damaged = [self.explanations / file.name for file in self._index.damaged()]
         for path in sorted(self.not_explained.glob("[!.]*.json")):
             try:
                 read_json(path)
@@ -325,8 +333,7 @@ class ResultsStore:
         """The photo of an image's first result; None without a result."""
         self._index.refresh()
         keys = (key for key in self._index.sorted_keys() if key.image_id == image_id)
-        files = (file for key in keys if (file := self._index.get(key)) is not None)
-        return next((file.photo for file in files), None)
+        return next((ResultFile(self._path(key)).photo for key in keys), None)
 
     def _files_of(self, image_id: str) -> Iterator[ResultFile]:
         """The files of an image's results."""

@@ -120,5 +120,5 @@ def test_a_pairs_file_that_is_not_there_or_has_other_columns(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_pairs(str(tmp_path / "none.csv"), NAMES)
     (tmp_path / "pairs.csv").write_text("from,to\ncat,dog\n")
-    with pytest.raises(ValueError, match="got from, to"):
+    with pytest.raises(ValueError, match="no column 'source', expected source, target"):
         read_pairs(str(tmp_path / "pairs.csv"), NAMES)
