@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device
@@ -185,13 +185,13 @@ def _with_region(cfg: DictConfig) -> DictConfig:
     return whole
 
 
-def targets_of(target: str | int | Sequence[str | int]) -> list[str | int]:
+def targets_of(target: str | int | list[str | int] | ListConfig) -> list[str | int]:
     """The targets of a run: `target=second`, or several for every photo, `target=[predicted,cup]`.
 
     Raises:
         ValueError: If there is none.
     """
-    several = [target] if isinstance(target, str | int) else list(target)
+    several = [*target] if isinstance(target, list | ListConfig) else [target]
     if not several:
         raise ValueError("target=[]: give predicted, second, label, a class name or a class index")
     return several
