@@ -86,6 +86,13 @@ class PhotoRecord:
     height: int
     crop: tuple[float, float, float, float]
 
+    @property
+    def share(self) -> float:
+        """Share of the photo's area that is shown, in (0, 1]; the rest is cropped."""
+        left, top, right, bottom = self.crop  # a letterbox reaches beyond the photo
+        seen = (min(right, self.width) - max(left, 0)) * (min(bottom, self.height) - max(top, 0))
+        return seen / (self.width * self.height)
+
     def __str__(self) -> str:
         return f"{self.path} ({self.width} x {self.height} pixels, sha256 {self.sha256[:12]})"
 

@@ -21,7 +21,13 @@ from omegaconf import DictConfig
 
 import fido
 from fido.app.catalogue import KINDS, print_catalogue
-from fido.app.folders import conf_folder, remove_unused, use_groups_of
+from fido.app.folders import (
+    conf_folder,
+    is_empty,
+    remove_begun,
+    remove_unused,
+    use_groups_of,
+)
 from fido.app.help import command_help, first_comment
 from fido.app.messages import check_names, explained
 from fido.app.quoting import quoted
@@ -143,12 +149,17 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        # Of several shards another one may be at work in the folder.
+        own = is_empty(folder) and cfg.get("num_shards", 1) == 1
         try:
             return task(cfg)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on()) from None
         except Exception as error:
-            remove_unused(Path(HydraConfig.get().runtime.output_dir))
+            if own and explained(error) is not None:
+                remove_begun(folder)
+            remove_unused(folder)
             if HydraConfig.get().mode == RunMode.RUN:
                 raise RunError(error) from None
             raise

@@ -217,7 +217,7 @@ def score_sweep(cfg: DictConfig, folder: Path) -> EvaluationResult | None:
         print(f"{error}; differences are from each table's first method")
     evaluated = finish(cfg, evaluation, out)
     settings = {name: settings_of_name(name) for name in stores}
-    figure = parallel_coordinates(evaluated.summaries, settings)
+    figure = parallel_coordinates(evaluated.summaries, settings, cfg.evaluation.level)
     if figure is not None:
         save_figure(figure, out / "figures" / "settings_and_scores.png")
     print(f"scores of the sweep: {out / 'tables.md'}")

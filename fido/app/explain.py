@@ -27,7 +27,7 @@ from fido.runs.run_settings import check
 from fido.runs.runner import AVERAGED, Runner, set_aside_damaged
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
-from fido.runs.target import TargetChoice, check_target, class_index
+from fido.runs.target import TargetChoice, check_labels, check_target, class_index
 from fido.runs.target_pairs import read_pairs
 from fido.runtime.environment import describe_environment
 from fido.runtime.files import write_json
@@ -124,6 +124,7 @@ def execute(
         check_target(target, classifier.class_names)
     choice = target_choice(cfg, classifier.class_names)
     entries = source.selected()
+    check_labels(targets_of(cfg.target), [entry.label for entry in entries])
     # All that can be refused is refused before anything is written into the folder.
     settings_there = run_settings(cfg, classifier, shared["infiller"])
     store = ResultsStore(cfg.output_dir, settings_there, made_by or started(choices))

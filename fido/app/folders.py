@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,22 @@ from fido.runs.shards import EXECUTION_KEYS
 
 STARTED = time.time() - 1  # clocks of file systems are coarse
 LONGEST_NAME = 120  # characters of a folder's name
+
+BEGUN = frozenset(
+    (
+        ".hydra",
+        ".photos",
+        "class_names.json",
+        "env",
+        "env.json",
+        "explanations",
+        "scores.csv",
+        "settings.json",
+        "summary.json",
+        "wandb",
+    )
+)
+"""What a run leaves in its folder before its first result."""
 
 
 def conf_folder() -> Path:
@@ -100,6 +117,25 @@ def new_folder(path: str) -> str:
             made = f"{path}-{tries}"
         else:
             return made
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder, or there is none."""
+    return not folder.is_dir() or not any(folder.iterdir())
+
+
+def remove_begun(folder: Path) -> None:
+    """Remove what a refused run has left in its folder, unless something was saved in it.
+
+    Args:
+        folder: It was empty when the run began.
+    """
+    if {path.name for path in folder.glob("*")} <= BEGUN and is_empty(folder / "explanations"):
+        for path in folder.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def remove_unused(folder: Path) -> None:

@@ -66,6 +66,14 @@ RENAMED_OPTIONS = {
 """Old name of an experiment to the name that it has now; the others follow a rule."""
 
 
+PLUGINS = {
+    "joblib": "joblib",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "optuna": "optuna",
+}
+"""Launchers and sweepers of Hydra to the extra that brings them."""
+
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".dcm")
 """What files that somebody wants explained end with."""
 
@@ -77,7 +85,7 @@ def check_names(words: Sequence[str]) -> None:
         ValueError: Says the new name.
     """
     for word in words:
-        if not word.startswith("-") and "=" not in word and _is_photo(word):
+        if "=" not in word and _is_photo(word):
             raise ValueError(f"{word}: did you mean data=folder data.path={shlex.quote(word)}?")
         key, equals, value = word.lstrip("+~").partition("=")
         if not equals or word.startswith("-"):
@@ -92,7 +100,9 @@ def check_names(words: Sequence[str]) -> None:
 
 def _is_photo(word: str) -> bool:
     """Whether a word without a key is a photo or a folder of some."""
-    return Path(word).suffix.lower() in PHOTOS or Path(word).exists()
+    if Path(word).suffix.lower() in PHOTOS:
+        return True
+    return not word.startswith("-") and Path(word).exists()
 
 
 def _new_name(key: str) -> str | None:
@@ -144,6 +154,8 @@ def _own(error: Exception) -> Exception:
 
 def _no_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    if group.startswith("hydra/") and option in PLUGINS:
+        return f"{group}={option} needs a package: pip install 'fido-xai[{PLUGINS[option]}]'"
     # Of an option in a list ([deletion,...]) Hydra says no alternatives.
     options = [name for name in error.options or [] if not name.startswith("_")]
     options = options or list(options_of(CommandGroups.command, group))

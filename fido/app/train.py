@@ -86,12 +86,13 @@ def train(cfg: DictConfig, photos: Photos, steps: int, **trainer: Any) -> None:
     checkpoint = TrainingCheckpoint(cfg.output_dir, cfg.checkpoint_seconds)
     pictures = [instantiate(cfg.grid, _convert_="all")] if "grid" in cfg else []
     settings = OmegaConf.to_container(cfg, resolve=True)
+    logger = build(cfg.logger, folder=cfg.output_dir, settings=settings)
     with own_environment():
         lightning = instantiate(
             cfg.trainer,
             max_steps=steps,
             callbacks=[checkpoint, *pictures],
-            logger=build(cfg.logger, folder=cfg.output_dir, settings=settings).lightning(),
+            logger=logger.lightning(),
             enable_progress_bar=os.isatty(1),
             plugins=[LightningEnvironment()],  # one process, whatever SLURM's variables say
             **trainer,
@@ -99,6 +100,8 @@ def train(cfg: DictConfig, photos: Photos, steps: int, **trainer: Any) -> None:
         )
     try:
         checkpoint.fit(lightning, module)
+        files = [checkpoint.weights, Path(cfg.output_dir) / "classes.json"]
+        logger.model([file for file in files if file is not None and file.is_file()])
     finally:
-        for logger in lightning.loggers:
-            close(logger)
+        for one in lightning.loggers:
+            close(one)

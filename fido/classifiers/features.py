@@ -1,59 +1,13 @@
-"""Feature maps of a classifier: those of named layers, and the last ones of the network."""
+"""The last feature maps of a classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fido.classifiers.base import Classifier
-
-
-class DeepFeatures:
-    """Feature maps of named layers of a classifier's network.
-
-    Args:
-        classifier: Its own normalisation is applied; images keep their size.
-        layers: Names of modules whose output is (n, channels, h', w'), as in `named_modules`.
-
-    Raises:
-        ValueError: If there are no layers, or the network has no module of a name.
-    """
-
-    def __init__(self, classifier: Classifier, layers: Sequence[str]) -> None:
-        modules = dict(classifier.network.named_modules())
-        missing = [name for name in layers if name not in modules]
-        if missing or not layers:
-            known = ", ".join(name for name in modules if name and name.count(".") < 2)
-            raise ValueError(f"no layer {', '.join(missing) or 'given'}; the network has: {known}")
-        self.classifier = classifier
-        self.layers = tuple(layers)
-        self._modules = [modules[name] for name in layers]
-
-    @torch.no_grad()
-    def __call__(self, image: Tensor) -> list[Tensor]:
-        """Return one (n, channels, h', w') float32 tensor per layer for (n, 3, h, w) images.
-
-        Raises:
-            ValueError: If a layer's output is not of that shape.
-        """
-        outputs: list[Tensor] = []
-
-        def note(module: Any, given: Any, output: Any) -> None:
-            outputs.append(output)
-
-        handles = [module.register_forward_hook(note) for module in self._modules]
-        try:
-            self.classifier(image)
-        finally:
-            for handle in handles:
-                handle.remove()
-        for name, output in zip(self.layers, outputs, strict=True):
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                raise ValueError(f"layer {name} does not give feature maps (n, channels, h, w)")
-        return [output.float() for output in outputs]
 
 
 @torch.no_grad()

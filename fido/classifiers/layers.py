@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,7 +80,10 @@ def layout_of(output: object, size: tuple[int, int]) -> Layout | None:
 
 
 def feature_layer(
-    classifier: Classifier, image: Tensor, layer: str | int | None = None
+    classifier: Classifier,
+    image: Tensor,
+    layer: str | int | None = None,
+    setting: str = "explainer.layer",
 ) -> FeatureLayer:
     """Find a layer of feature maps.
 
@@ -90,6 +94,7 @@ def feature_layer(
             feature maps, in the order of their use, -1 is the last; None takes the last feature
             maps of a convolutional network, or the last tokens that the logits follow from: behind
             the last attention of a transformer with a class token nothing is read off the patches.
+        setting: What errors call `layer`.
 
     Raises:
         ValueError: If there is no such layer, or it gives no feature maps.
@@ -106,7 +111,7 @@ def feature_layer(
         found = [one for one, _ in _passed(classifier, image)[1]]
         if not -len(found) <= layer < len(found):
             raise ValueError(
-                f"explainer.layer={layer}: {type(classifier.network).__name__} has {len(found)} "
+                f"{setting}={layer}: {type(classifier.network).__name__} has {len(found)} "
                 "layers of feature maps"
             )
         return found[layer]
@@ -114,7 +119,7 @@ def feature_layer(
     found = [one for one, _ in _passed(classifier, image)[1] if one.module is module]
     if not found:
         raise ValueError(
-            f"explainer.layer={layer} gives no feature maps of a {image.shape[-2]} x "
+            f"{setting}={layer} gives no feature maps of a {image.shape[-2]} x "
             f"{image.shape[-1]} image; expected (n, c, h, w), (n, h, w, c) or (n, tokens, c)"
         )
     return found[-1]
@@ -164,4 +169,74 @@ def _last_tokens(classifier: Classifier, image: Tensor) -> FeatureLayer:
         f"{type(classifier.network).__name__} gives any that the logits follow from. Name one with "
         "explainer.layer=, or take a method that asks for no layer, such as "
         "explainer=integrated_gradients"
+    )
+
+
+class DeepFeatures:
+    """Feature maps of layers of a classifier's network.
+
+    Tokens of transformers become maps, without those that are no patches; channels-last outputs,
+    as of Swin transformers, are laid out as maps.
+
+    Args:
+        classifier: Its own normalisation is applied; images keep their size.
+        layers: Names of modules, as in `named_modules`, or indices into the network's layers of
+            feature maps; see `feature_layer`.
+
+    Raises:
+        ValueError: If there are no layers, or the network has no module of a name.
+    """
+
+    def __init__(self, classifier: Classifier, layers: Sequence[str | int]) -> None:
+        modules = dict(classifier.network.named_modules())
+        missing = [name for name in layers if isinstance(name, str) and name not in modules]
+        if missing or not layers:
+            known = ", ".join(name for name in modules if name and name.count(".") < 2)
+            raise ValueError(f"no layer {', '.join(missing) or 'given'}; the network has: {known}")
+        self.classifier = classifier
+        self.layers = tuple(layers)
+        self._modules: list[nn.Module] | None = None
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> list[Tensor]:
+        """Return one (n, channels, h', w') float32 tensor per layer for (n, 3, h, w) images.
+
+        Raises:
+            ValueError: If a layer's output is none of maps, channels last or tokens of patches.
+        """
+        if self._modules is None:
+            self._modules = [self._module(layer, image[:1]) for layer in self.layers]
+        outputs: dict[nn.Module, Any] = {}
+
+        def note(module: nn.Module, _: Any, output: Any) -> None:
+            outputs[module] = output
+
+        handles = [module.register_forward_hook(note) for module in set(self._modules)]
+        try:
+            self.classifier(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+        size = (image.shape[-2], image.shape[-1])
+        return [
+            _maps(layer, outputs.get(module), size).float()
+            for layer, module in zip(self.layers, self._modules, strict=True)
+        ]
+
+    def _module(self, layer: str | int, image: Tensor) -> nn.Module:
+        if isinstance(layer, str):
+            return self.classifier.network.get_submodule(layer)
+        return feature_layer(self.classifier, image, layer, "layer").module
+
+
+def _maps(layer: str | int, output: object, size: tuple[int, int]) -> Tensor:
+    """(n, c, h, w) of a layer's output; convolutions may give places of any number."""
+    layout = layout_of(output, size)
+    if isinstance(output, Tensor) and layout is not None:
+        return layout.maps(output)
+    if isinstance(output, Tensor) and output.ndim == 4:
+        return output
+    raise ValueError(
+        f"layer {layer} does not give feature maps (n, channels, h, w), (n, h, w, channels) or "
+        "(n, tokens, channels) of an image"
     )

@@ -186,7 +186,6 @@ class PhotoSource(ABC):
             UnreadableImageError: If the file cannot be read.
         """
         photo = self.open(entry)
-        self.least_share = min(self.least_share, self.geometry.share(*photo.size))
         boxes = None
         if entry.boxes is not None:
             width, height = photo.size
@@ -195,6 +194,7 @@ class PhotoSource(ABC):
                 pixels = pixels * torch.tensor([width, height, width, height])
             boxes = self.geometry.boxes(pixels, width, height)
         record = self._record(entry, photo)
+        self.least_share = min(self.least_share, record.share)
         return Sample(entry.id, self.geometry.image(photo), entry.label, boxes, photo=record)
 
     def open(self, entry: Entry) -> Image.Image:

@@ -54,13 +54,13 @@ def limits(
         name: Of the file.
 
     Raises:
-        ValueError: If the range is none of these.
+        ValueError: If the range is none of these, or it is "auto" and no pixel is a number.
     """
     if range != "auto":
         return _given(range)
     finite = values[np.isfinite(values)]
     if finite.size == 0:
-        return 0.0, 1.0
+        raise ValueError("no pixel is a finite number")
     outside = finite.size // FEW
     ordered = np.partition(finite.ravel(), [outside, finite.size - 1 - outside])
     low, high = float(ordered[outside]), float(ordered[finite.size - 1 - outside])

@@ -71,12 +71,6 @@ class Geometry:
         left, top = (width - w * pixels_each) / 2, (height - h * pixels_each) / 2
         return left, top, left + w * pixels_each, top + h * pixels_each
 
-    def share(self, width: int, height: int) -> float:
-        """Share of a photo's area that is taken, in (0, 1]; the rest is cut off."""
-        left, top, right, bottom = self.rectangle(width, height)
-        seen = (min(right, width) - max(left, 0)) * (min(bottom, height) - max(top, 0))
-        return seen / (width * height)
-
     def image(self, photo: Image.Image) -> Tensor:
         """An RGB photo -> (3, h, w) float32 in [0, 1]."""
         h, w = self.size

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
+from fido.data.deep_colour import DeepPixels, deep_pixels
 from fido.data.depth import Range, eight_bits
 from fido.data.formats import DICOM, HEIC, advice, missing_extra, open_dicom, open_heic
 
@@ -37,6 +38,9 @@ def open_photo(path: Path, range: Range = "auto") -> Image.Image:
     try:
         if suffix in DICOM:
             return open_dicom(path, range)
+        deep = None if suffix in HEIC else deep_pixels(path)
+        if deep is not None:
+            return _shallow(deep, range, path.name)
         with open_heic(path) if suffix in HEIC else Image.open(path) as file:
             file.load()
             return to_rgb(ImageOps.exif_transpose(file), range, path.name)
@@ -49,6 +53,16 @@ def open_photo(path: Path, range: Range = "auto") -> Image.Image:
     except Exception as error:  # every decoder has its own; all mean the same here
         reason = str(error) or type(error).__name__
         raise UnreadableImageError(f"cannot read {path} as an image: {reason}") from error
+
+
+def _shallow(deep: DeepPixels, range: Range, name: str) -> Image.Image:
+    """Deep pixels as 8-bit RGB, upright."""
+    values = eight_bits(deep.values, range, name)
+    photo = Image.fromarray(255 - values if deep.inverted else values).convert("RGB")
+    if deep.alpha is not None:
+        photo.putalpha(Image.fromarray(np.round(deep.alpha * 255).astype(np.uint8)))
+    photo.getexif()[ExifTags.Base.Orientation] = deep.orientation
+    return to_rgb(ImageOps.exif_transpose(photo))
 
 
 def to_rgb(photo: Image.Image, range: Range = "auto", name: str = "") -> Image.Image:

@@ -58,6 +58,9 @@ class NullLogger:
     def report(self, folder: Path) -> None:
         """The folder of a finished report, for its tables."""
 
+    def model(self, files: Sequence[Path]) -> None:
+        """The files of a network whose training in `lightning`'s trainer has ended."""
+
     def lightning(self) -> Logger | Literal[False]:
         """What Lightning's trainer logs to in place of this; False for nothing."""
         return False

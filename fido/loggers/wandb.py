@@ -86,6 +86,7 @@ class WandbRunLogger(NullLogger):
         images: Whether pictures are logged; without, photos stay on this machine.
         max_images: Curves and figures are logged for so many images; W&B keeps at most 108 images
             a key, and our files hold them all.
+        log_model: Whether the weights of a training are logged, as an artifact of type "model".
         timeout: Seconds that W&B may take to answer before the run is kept offline.
         shard: Number of this shard.
         num_shards: Of how many.
@@ -103,6 +104,7 @@ class WandbRunLogger(NullLogger):
         tags: list[str] | None = None,
         images: bool = True,
         max_images: int = 100,
+        log_model: bool = False,
         timeout: float = 20,
         shard: int = 0,
         num_shards: int = 1,
@@ -110,6 +112,7 @@ class WandbRunLogger(NullLogger):
         super().__init__(folder, settings)
         self.images = images
         self.max_images = max_images
+        self.log_model = log_model
         self.timeout = timeout
         label = shard_name(shard, num_shards)
         if num_shards != 1:
@@ -125,7 +128,9 @@ class WandbRunLogger(NullLogger):
             "tags": tags if tags is not None else [word[:64] for word in method.split()],
         }
         self._begun = False
+        self._told = False
         self._run: Any = None
+        self._training: WandbLogger | None = None
         self._mode = self._options["mode"]
         self._held: dict[str, float] = {}
         self._shown: dict[str, int] = {}
@@ -141,6 +146,8 @@ class WandbRunLogger(NullLogger):
         place, mode = Path(self._run.dir).parent, self._mode
         url = self._run.url if mode in ("online", "shared") else None
         wandb.finish(exit_code=0 if kind is None else 1)
+        if kind is not None and not self._told:  # a refused run, whose folder goes
+            return
         if mode == "offline":
             print(f"W&B offline, nothing was sent. To send: wandb sync {shlex.quote(str(place))}")
         elif mode != "disabled":
@@ -221,6 +228,7 @@ class WandbRunLogger(NullLogger):
 
     def result(self, result: Result) -> None:
         """See `Observer.result`."""
+        self._told = True
         self._send_live()
         run, image_id = self.run, result.sample.id
         scores = {f"scores/{k}": v for k, v in result.row.items() if isinstance(v, int | float)}
@@ -279,10 +287,15 @@ class WandbRunLogger(NullLogger):
         for table in read_json(tables)["tables"]:
             lines = [line + [""] * (len(table["head"]) - len(line)) for line in table["lines"]]
             self.run.log({f"tables/{table['title']}": wandb.Table(table["head"], lines)})
-        plain = re.sub(r"[^\w.-]+", "-", self.folder.name)[-100:]
-        artifact = wandb.Artifact(f"report-{plain}", type="report")
-        artifact.add_file(str(tables))
-        self.run.log_artifact(artifact)
+        self.run.log_artifact(self._artifact("report", [tables]))
+
+    def _artifact(self, kind: str, files: Sequence[Path]) -> Any:
+        """Files under the folder's name, in the letters that W&B takes."""
+        plain = re.sub(r"[^\w.-]+", "-", self.folder.name, flags=re.ASCII)[-100:]
+        artifact = wandb.Artifact(f"{kind}-{plain}", type=kind)
+        for file in files:
+            artifact.add_file(str(file))
+        return artifact
 
     def _is_new(self, what: str, content: str) -> bool:
         """Whether W&B has not been told this before; from now on it has."""
@@ -292,6 +305,11 @@ class WandbRunLogger(NullLogger):
         write_json(self.note, {**noted, what: digest})
         return True
 
+    def model(self, files: Sequence[Path]) -> None:
+        """See `NullLogger.model`; only where `log_model` asks for it."""
+        if self.log_model and self._training is not None:
+            self._training.experiment.log_artifact(self._artifact("model", files))
+
     def lightning(self) -> WandbLogger:
         """A W&B run of a training; `close` it."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -300,7 +318,10 @@ class WandbRunLogger(NullLogger):
             print("W&B has no key here, this training is kept offline")
             mode = "offline"
         options = {**self._options, "mode": mode, "job_type": "train"}
-        return WandbLogger(save_dir=str(self.folder), offline=mode == "offline", **options)
+        self._training = WandbLogger(
+            save_dir=str(self.folder), offline=mode == "offline", **options
+        )
+        return self._training
 
 
 def job_type(settings: Mapping[str, Any]) -> str:

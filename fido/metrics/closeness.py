@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from fido.classifiers.base import Classifier
-from fido.classifiers.features import DeepFeatures
+from fido.classifiers.layers import DeepFeatures
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.counterfactual_pair import counterfactual_pair
 from fido.metrics.functional.feature_distance import feature_distance
@@ -35,7 +35,7 @@ class Closeness(ImageMetric):
 
     Args:
         classifier: Whose features are compared; images are resized for it.
-        layers: Names of its layers; see `DeepFeatures`.
+        layers: Its layers, by name or index; see `DeepFeatures`.
         levels: Grey levels of 255 from which a pixel counts as changed.
         lpips: Backbone of LPIPS, "alex", "vgg" or "squeeze": its torchvision weights must be in
             TORCH_HOME or within reach; None leaves it out.
@@ -53,7 +53,7 @@ class Closeness(ImageMetric):
     def __init__(
         self,
         classifier: Classifier,
-        layers: Sequence[str],
+        layers: Sequence[str | int],
         levels: float = 16,
         lpips: Literal["alex", "vgg", "squeeze"] | None = None,
     ) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
-from fido.classifiers.features import DeepFeatures
+from fido.classifiers.layers import DeepFeatures
 from fido.metrics.base import Column, ImageMetric
 from fido.metrics.functional.feature_distance import feature_distance
 from fido.metrics.functional.image_distance import lp_distance
@@ -27,7 +27,7 @@ class Diversity(ImageMetric):
 
     Args:
         classifier: Whose features are compared; images are resized for it.
-        layers: Names of its layers; see `DeepFeatures`.
+        layers: Its layers, by name or index; see `DeepFeatures`.
 
     Raises:
         ValueError: If there is no such layer.
@@ -44,7 +44,7 @@ class Diversity(ImageMetric):
         Column("images", "counterfactuals", None, digits=0),
     )
 
-    def __init__(self, classifier: Classifier, layers: Sequence[str]) -> None:
+    def __init__(self, classifier: Classifier, layers: Sequence[str | int]) -> None:
         super().__init__()
         self.classifier = classifier
         self.deep_features = DeepFeatures(classifier, layers)

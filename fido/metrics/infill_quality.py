@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fido.classifiers.base import Classifier
-from fido.classifiers.features import DeepFeatures
+from fido.classifiers.layers import DeepFeatures
 from fido.infillers.base import Infiller
 from fido.infillers.perturbed_image import EditedImage
 from fido.masks.distributions.base import MaskDistribution, sample_masks
@@ -45,7 +45,7 @@ class InfillQuality(ImageMetric):
 
     Args:
         classifier: Whose features are compared; neither explained nor used in training.
-        layers: Names of its layers; see `DeepFeatures`.
+        layers: Its layers, by name or index; see `DeepFeatures`.
         mask_distributions: Name to mask distribution.
         seed: Of the masks and the infillers' random numbers.
 
@@ -60,7 +60,7 @@ class InfillQuality(ImageMetric):
     def __init__(
         self,
         classifier: Classifier,
-        layers: Sequence[str],
+        layers: Sequence[str | int],
         mask_distributions: Mapping[str, MaskDistribution],
         seed: int = 0,
     ) -> None:

@@ -47,7 +47,8 @@ class Realism(ImageMetric):
         classifier: The explained one; says the class of reference photos without a label.
         reference: Makes the source of reference photos; see `ReferencePhotos`.
         extractor: Whose features are compared: not the explained network, nor one that guided.
-        layer: Name of its layer, whose maps are averaged over places; None takes its logits.
+        layer: Name or index of its layer, whose maps are averaged over places; None takes its
+            logits.
         k: Which neighbour; a class with fewer photos has no number.
         most: Reference photos that are taken at the most; see `ReferencePhotos`.
 
@@ -82,7 +83,7 @@ class Realism(ImageMetric):
         classifier: Classifier,
         reference: Callable[..., PhotoSource],
         extractor: Classifier,
-        layer: str | None,
+        layer: str | int | None,
         k: int = 5,
         most: int = 1000,
     ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+from fido.records import Sample
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import chosen, hydra_records
 from fido.runtime.files import read_json
@@ -44,7 +45,7 @@ class RunAbout:
 
     @property
     def footer(self) -> str:
-        """One line for below a picture; what is not known is left out."""
+        """One line for below pictures; what is not known is left out."""
         parts = {
             "method": self.method,
             "infiller": self.infiller,
@@ -52,6 +53,16 @@ class RunAbout:
             "photos resized by": self.resize,
         }
         return ", ".join(f"{name} {value}" for name, value in parts.items() if value)
+
+    def footer_of(self, sample: Sample) -> str:
+        """The line for below the picture of one photo: also how much of it was cropped."""
+        height, width = sample.image.shape[-2:]
+        cropped = ""
+        if sample.photo is not None:
+            percent = round(100 * (1 - sample.photo.share))
+            cropped = f"{percent}% of the photo cropped" if percent else "nothing cropped"
+        parts = [self.footer, cropped, f"{width} x {height} pixels"]
+        return ", ".join(filter(None, parts))
 
 
 def about_run(store: ResultsStore) -> RunAbout:

@@ -140,7 +140,7 @@ def explanation_figure(
     """
     names, about = class_names or _Numbers(), about or RunAbout()
     if explanation.counterfactual is not None:
-        return counterfactual_figure(sample, explanation, edit, names, about.footer)
+        return counterfactual_figure(sample, explanation, edit, names, about.footer_of(sample))
     name = names[explanation.target]
     regions = about.regions
     edited = [] if edit is None or not regions else [
@@ -179,8 +179,8 @@ def explanation_figure(
     letters = int(12 * size[0])
     figure.suptitle(wrapped(f"{sample.id}: {name}", letters), color=INK, fontweight="bold")
     notes = "; ".join(remarks(explanation, edit, about))
-    last = ", ".join(filter(None, [about.footer, f"{width} x {height} pixels"]))
-    footer = "\n".join(wrapped(line, int(15 * size[0])) for line in (notes, last) if line)
+    lines = (notes, about.footer_of(sample))
+    footer = "\n".join(wrapped(line, int(15 * size[0])) for line in lines if line)
     figure.supxlabel(footer, fontsize=8, color=INK)
     return figure
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from fido.evaluation.summary import MetricSummary
-from fido.report.style import INK, QUIET
+from fido.report.style import INK, QUIET, wrapped
+
+SPREAD = 0.12
+"""Width in which the intervals of all runs stand side by side; axes are 1 apart."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,13 @@ class Axis:
         label: Below it.
         heights: Run to its height in [0, 1]; runs without a value are missing.
         ticks: Height and text of what is written beside it.
+        intervals: Run to the heights of the lower and upper end of its interval, if it has one.
     """
 
     label: str
     heights: Mapping[str, float]
     ticks: Sequence[tuple[float, str]]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def settings_of_name(name: str) -> dict[str, str]:
@@ -51,34 +56,53 @@ def setting_axis(key: str, values: Mapping[str, str]) -> Axis:
 
 
 def score_axis(summary: MetricSummary, runs: Sequence[str]) -> Axis | None:
-    """The means of a metric's first column that has a better end, which is up; None without any."""
+    """A metric's first column that has a better end, which is up; None without any mean.
+
+    The axis reaches from the worst to the best end of the runs' intervals.
+    """
     column = next((c for c in summary.columns if c.better is not None), None)
     if column is None:
         return None
-    means = {run: summary.rows[run].estimates[column.name].mean for run in runs}
-    means = {run: mean for run, mean in means.items() if not math.isnan(mean)}
-    if not means:
+    estimates = {run: summary.rows[run].estimates[column.name] for run in runs}
+    estimates = {run: one for run, one in estimates.items() if not math.isnan(one.mean)}
+    if not estimates:
         return None
-    worst, best = min(means.values()), max(means.values())
+    ends = {
+        run: (one.mean, one.mean) if math.isnan(one.low) else (one.low, one.high)
+        for run, one in estimates.items()
+    }
+    worst, best = min(low for low, _ in ends.values()), max(high for _, high in ends.values())
     if column.better == "lower":
         worst, best = best, worst
     scale = 100 if column.percent else 1
     span = best - worst
+
+    def height(value: float) -> float:
+        return (value - worst) / span if span else 0.5
+
     return Axis(
         f"{summary.name.replace('_', ' ')}:\n{column.title}",
-        {run: (mean - worst) / span if span else 0.5 for run, mean in means.items()},
+        {run: height(one.mean) for run, one in estimates.items()},
         [(at, f"{scale * (worst + at * span):.{column.digits}f}") for at in (0.0, 0.5, 1.0)],
+        {
+            run: (min(height(low), height(high)), max(height(low), height(high)))
+            for run, (low, high) in ends.items()
+            if low < high
+        },
     )
 
 
 def parallel_coordinates(
-    summaries: Sequence[MetricSummary], settings: Mapping[str, Mapping[str, str]]
+    summaries: Sequence[MetricSummary],
+    settings: Mapping[str, Mapping[str, str]],
+    level: float = 0.95,
 ) -> Figure | None:
-    """Settings to the left, scores to the right, better always up.
+    """Settings to the left, scores with their intervals to the right, better always up.
 
     Args:
         summaries: Tables that have a row a run; others are left out.
         settings: Run to the settings in which it differs from others.
+        level: Of the intervals, for the caption.
 
     Returns:
         The figure, or None where there is nothing to compare: fewer than two runs, no setting that
@@ -95,21 +119,33 @@ def parallel_coordinates(
     figure = Figure(figsize=(1.9 * len(axes) + 1.2, 4.2), layout="constrained")
     plot = figure.subplots()
     colours = colormaps["tab10" if len(left[0].ticks) <= 10 else "viridis"]
-    for run in runs:
+    for place, run in enumerate(runs):
         points = [(x, axis.heights[run]) for x, axis in enumerate(axes) if run in axis.heights]
         first = left[0].heights.get(run, 0.0)
         shade = round(first * (len(left[0].ticks) - 1)) if len(left[0].ticks) <= 10 else first
         plot.plot(*zip(*points, strict=True), color=colours(shade), alpha=0.75, lw=1.6)
+        beside = SPREAD * (place / (len(runs) - 1) - 0.5)  # so that bars do not hide each other
+        for x, axis in enumerate(axes):
+            if run in axis.intervals:
+                low, high = axis.intervals[run]
+                centre = axis.heights[run]
+                ends = [[max(0, centre - low)], [max(0, high - centre)]]
+                plot.errorbar(
+                    x + beside, centre, yerr=ends, fmt="o", ms=3, lw=1.2, color=colours(shade)
+                )
     for x, axis in enumerate(axes):
         plot.axvline(x, color=QUIET, lw=1, zorder=0)
         for height, text in axis.ticks:
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-            plot.text(x + 0.04, height, text, fontsize=7, va="center", color=INK, bbox=box)
+            plot.text(
+                x + 0.5 * SPREAD + 0.03, height, text, fontsize=7, va="center", color=INK, bbox=box
+            )
     plot.set_xticks(range(len(axes)), [axis.label for axis in axes], fontsize=8, color=INK)
     plot.set_xlim(-0.1, len(axes) - 0.5)
     plot.set_yticks([])
     plot.tick_params(axis="x", length=0)
     for spine in plot.spines.values():
         spine.set_visible(False)
-    figure.suptitle("a line a run, coloured by the first axis; better is up", fontsize=9, color=INK)
+    title = f"a line a run, coloured by the first axis; better is up; bars: {level:.0%} intervals"
+    figure.suptitle(wrapped(title, int(12 * figure.get_figwidth())), fontsize=9, color=INK)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -96,6 +96,19 @@ def check_target(target: str | int, class_names: Sequence[str]) -> None:
         _checked(target, f"target={target}", class_names)
     elif target not in POLICIES:
         class_index(target, class_names)
+
+
+def check_labels(targets: Sequence[str | int], labels: Iterable[int | None]) -> None:
+    """Refuse target=label where no image has a label.
+
+    Raises:
+        ValueError: Says what to give.
+    """
+    if "label" in targets and all(label is None for label in labels):
+        raise ValueError(
+            "target=label, but none of the images has a label; use target=predicted, a class index "
+            "or a class name, or data with labels, such as data=class_folders"
+        )
 
 
 def resolve_target(

@@ -19,7 +19,7 @@ def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str
     for part in parts:
         if isinstance(part, Tensor):
             sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            sha.update(part.detach().cpu().contiguous().numpy().tobytes())
+            sha.update(_bytes(part))
         else:
             sha.update(json.dumps(part, sort_keys=True, default=str).encode())
         sha.update(b"\0")
@@ -65,9 +65,14 @@ def network_digest(network: nn.Module) -> str | None:
         if tensor.numel():
             tensors += 1
             sha.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}\0".encode())
-            plain = tensor.detach().cpu().contiguous().reshape(-1)
-            sha.update(plain.view(torch.uint8).numpy().data)
+            sha.update(_bytes(tensor))
     return sha.hexdigest() if tensors else None
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The numbers of a tensor of any type, NumPy's or not, row by row."""
+    plain = tensor.detach().cpu().contiguous().reshape(-1)
+    return plain.view(torch.uint8).numpy().data
 
 
 @lru_cache(maxsize=256)  # weights, not photos without end

@@ -40,6 +40,11 @@ class TrainingCheckpoint(pl.Callback):
         """The checkpoint file, whether it exists or not."""
         return self.folder / "last.ckpt"
 
+    @property
+    def weights(self) -> Path | None:
+        """The file of the exported weights, whether it exists or not; None if there is none."""
+        return None if self.export is None else self.folder / f"{self.export}.safetensors"
+
     def resume_from(self) -> Path | None:
         """The checkpoint to go on from, or None at the first start."""
         return self.checkpoint if self.checkpoint.exists() else None
@@ -70,11 +75,10 @@ class TrainingCheckpoint(pl.Callback):
         """Write both files now."""
         with atomic_path(self.checkpoint) as temporary:
             trainer.save_checkpoint(temporary)
-        if self.export is not None:
+        if self.export is not None and self.weights is not None:
             network: nn.Module = getattr(module, self.export)
             step = {"step": str(trainer.global_step)}
-            path = self.folder / f"{self.export}.safetensors"
-            save_tensors(path, network.state_dict(), step)
+            save_tensors(self.weights, network.state_dict(), step)
         self._saved = time.monotonic()
 
     def on_train_batch_end(

@@ -37,3 +37,20 @@ def test_labelled_folders_and_two_targets_a_photo(tmp_path):
     assert "of a photo the classifier was shown 50% of the area" in done.stdout
     again = explain(tmp_path, *settings)
     assert again.stdout.count("3 images done, 0 to do") == 2, again.stdout
+
+
+def test_a_run_that_its_first_photo_refuses_leaves_no_folder(tmp_path):
+    write_photo(tmp_path / "photos" / "a.png")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    line = ["data=folder", "data.path=photos", "classifier.network._target_=planted_outputs"]
+    line[-1] += ".BoxDetached"
+    refused = explain(tmp_path, *line, "hydra.run.dir=runs/new")
+    assert refused.returncode == 1
+    assert "gradient: found none, expected one that reaches the pixels" in refused.stderr
+    assert "wandb sync" not in refused.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "photos"]
+    labels = explain(tmp_path, *line, "target=label", "hydra.run.dir=mine")
+    assert labels.returncode == 1
+    assert "none of the images has a label; use target=predicted" in labels.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]

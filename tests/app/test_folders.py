@@ -2,7 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from fido.app.folders import folder_name, new_folder, sweep_line
+import pytest
+
+from fido.app.folders import folder_name, new_folder, remove_begun, sweep_line
 
 
 def test_a_name_differs_where_settings_do():
@@ -37,3 +39,23 @@ def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path):
     assert len(set(folders)) == 24
     assert wanted in folders
     assert all(folder.startswith(wanted) for folder in folders)
+
+
+@pytest.mark.parametrize(
+    ("saved", "goes"),
+    [
+        ((), True),
+        (("wandb/offline-run/run.wandb", "class_names.json", "summary.json"), True),
+        (("explanations/a.class0.seed0.safetensors",), False),
+        (("not_explained/a.json",), False),
+        (("thesis.txt",), False),
+    ],
+)
+def test_of_a_refused_run_only_what_it_began_goes(tmp_path, saved, goes):
+    for name in (".hydra/config.yaml", "settings.json", "env.json", *saved):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "explanations").mkdir(exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    remove_begun(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == ([] if goes else before)

@@ -57,7 +57,7 @@ def test_jobs_are_counted_as_hydra_makes_them(line, jobs):
     assert job_count(line) == jobs
 
 
-@pytest.mark.parametrize("word", ["photo.jpg", "my photos/a.PNG", "tests"])
+@pytest.mark.parametrize("word", ["photo.jpg", "my photos/a.PNG", "-rf.jpg", "#1.jpg", "tests"])
 def test_a_photo_without_a_key_gets_one(word):
     with pytest.raises(ValueError, match=r"did you mean data=folder data\.path="):
         check_names(["explainer.steps=3", word])

@@ -7,7 +7,7 @@ from command_line import environment, explain
 from planted import write_photo
 from wandb_offline import read_run, records
 
-from fido.loggers.wandb import WandbRunLogger, wandb_mode
+from fido.loggers.wandb import WandbRunLogger, close, wandb_mode
 
 KEY = "0123456789" * 4
 
@@ -113,7 +113,24 @@ def test_a_sweep_leaves_its_tables_in_a_run_of_its_own_once(tmp_path):
     table = json.loads((logged["folder"] / "files" / row["tables/Regions"]["path"]).read_text())
     assert table["columns"][:2] == ["run", "results"]
     assert [line[0] for line in table["data"]] == ["seed=0", "seed=1"]
-    file = next(logged["folder"].glob("*.wandb"))
-    names = [r.request.log_artifact.artifact for r in records(file) if r.HasField("request")]
-    names += [r.artifact for r in records(file) if r.HasField("artifact")]
-    assert [(a.name, a.type) for a in names if a.type == "report"] == [("report-mine", "report")]
+    names = [(a.name, a.type) for a in logged["artifacts"] if a.type == "report"]
+    assert names == [("report-mine", "report")]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_trained_weights_are_an_artifact_where_that_is_asked_for(tmp_path, asked):
+    folder = tmp_path / "größer (2)"
+    weights, classes = folder / "ema.safetensors", folder / "classes.json"
+    logger = WandbRunLogger(str(folder), {"training": {}}, mode="offline", log_model=asked)
+    training = logger.lightning()
+    weights.write_bytes(b"weights")
+    classes.write_text('["cat", "dog"]')
+    logger.model([weights, classes])
+    training.experiment.log({"train/loss": 1})
+    close(training)
+    found = [
+        (artifact.name, artifact.type, sorted(entry.path for entry in artifact.manifest.contents))
+        for artifact in read_run(folder)["artifacts"]
+    ]
+    expected = [("model-gr-er-2-", "model", ["classes.json", "ema.safetensors"])]
+    assert found == (expected if asked else [])

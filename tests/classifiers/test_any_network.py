@@ -308,9 +308,26 @@ def test_the_self_check_says_what_was_found(network, line):
     assert all("expected" in text for text in str(error.value).splitlines()[1:])
 
 
-def test_a_network_that_mixes_its_batch_is_found():
+class OwnStatistics(nn.Module):
+    """A batch normalisation that uses its batch's mean and variance in evaluation mode, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, track_running_stats=False)
+
+    def forward(self, x):
+        return BoxBrightness(gain=1)(self.norm(x))
+
+
+class AlwaysTraining(nn.Module):
+    def forward(self, x):
+        return BoxBrightness(gain=1)(nn.functional.batch_norm(x, None, None, training=True))
+
+
+@pytest.mark.parametrize("network", [BatchNormed(), OwnStatistics(), AlwaysTraining()])
+def test_a_network_that_mixes_its_batch_is_found(network):
     with pytest.raises(ValueError, match="batches: found"):
-        check_classifier(Classifier(BatchNormed(), **PLAIN), IMAGE[0])
+        check_classifier(Classifier(network, **PLAIN), IMAGE[0])
 
 
 def test_the_self_check_passes_sound_networks():

@@ -8,6 +8,7 @@ from fido.classifiers.imagenet_names import imagenet_names
 from fido.data.class_folders import ClassFolders, class_indices
 from fido.data.folder import FolderPhotos
 from fido.data.geometry import BORDER, Geometry
+from fido.records import PhotoRecord
 
 
 def photos(root, *places):
@@ -65,7 +66,9 @@ def test_a_letterbox_cuts_nothing(width, height):
         inside = torch.zeros(40, 48, dtype=torch.bool)
         inside[top:bottom, left:right] = True
         assert (inside ^ white).float().mean() < 0.03
-    assert geometry.share(width, height) == pytest.approx(1)
+    rectangle = geometry.rectangle(width, height)
+    record = PhotoRecord("a", "", width, height, rectangle)
+    assert record.share == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

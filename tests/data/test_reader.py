@@ -1,9 +1,12 @@
 """One reader of photos: deep images, formats of extras, damaged and too large files."""
 
 import logging
+import struct
+import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import fido.data.depth as depth
@@ -102,8 +105,86 @@ def test_a_range_that_is_none_is_a_setting_s_fault(wrong, tmp_path):
     assert not isinstance(error.value, UnreadableImageError)
 
 
-def test_all_nan_is_black():
-    assert eight_bits(np.full((2, 3), np.nan)).max() == 0
+def test_a_picture_without_a_number_is_an_unreadable_one(tmp_path):
+    with pytest.raises(UnreadableImageError, match="no pixel is a finite number"):
+        read(np.full((2, 3), np.nan, np.float32), tmp_path)
+    assert eight_bits(np.full((2, 3), np.nan), [0, 1]).max() == 0
+
+
+def write_png16(path, values):
+    """(h, w, channels) uint16 as PNG, which Pillow writes in grey only."""
+    height, width, channels = values.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    parts = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def colours(values, alpha=None):
+    """The ramp in red, backwards in green, constant in blue."""
+    parts = [values, values[::-1, ::-1], np.full_like(values, values[20, 0])]
+    return np.stack(parts if alpha is None else [*parts, np.full_like(values, alpha)], -1)
+
+
+TWELVE, SIXTEEN = ((RAMP * top).astype(np.uint16) for top in (4095, 65535))
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "zip.tif", "planes.tif"])
+@pytest.mark.parametrize(
+    ("values", "alpha"), [(TWELVE, None), (SIXTEEN, None), (TWELVE, 65535), (SIXTEEN, 32768)]
+)
+def test_deep_colours_are_read_whole(values, alpha, suffix, tmp_path):
+    path, pixels = tmp_path / f"x.{suffix}", colours(values, alpha)
+    if suffix == "png":
+        write_png16(path, pixels)
+    else:
+        planes = suffix.startswith("planes")
+        tifffile.imwrite(
+            path,
+            np.moveaxis(pixels, -1, 0) if planes else pixels,
+            photometric="rgb",
+            planarconfig="separate" if planes else "contig",
+            compression="zlib" if suffix.startswith("zip") else None,
+            extrasamples=None if alpha is None else ["unassalpha"],
+        )
+    found = np.asarray(open_photo(path)).astype(float)
+    opaque = 1 if alpha is None else alpha / 65535
+    expected = 255 * (opaque * colours(RAMP) + 1 - opaque)
+    assert np.abs(found - expected).max() < 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RAMP.astype(np.float64),
+        RAMP.astype(np.float16),
+        colours(RAMP),
+        (RAMP * 4000 - 1000).astype(np.int16),
+        (RAMP.astype(float) * 4e9).astype(np.uint32),
+    ],
+)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_tiff_files_that_pillow_cannot_read(values, inverted, tmp_path):
+    if inverted and values.ndim == 3:
+        pytest.skip("only grey may be inverted")
+    kind = "rgb" if values.ndim == 3 else "miniswhite" if inverted else "minisblack"
+    tag = (274, "H", 1, 6, True)  # turned by EXIF
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric=kind, extratags=[tag])
+    found = np.asarray(open_photo(tmp_path / "x.tif")).astype(float)
+    expected = 255 * (colours(RAMP) if values.ndim == 3 else np.stack([RAMP] * 3, -1))
+    expected = np.rot90(255 - expected if inverted else expected, -1)
+    assert np.abs(found - expected).max() < 3
+
+
+def test_bands_that_are_no_colours_are_refused_in_words(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((40, 48, 5), np.uint16), planarconfig="contig")
+    with pytest.raises(UnreadableImageError, match=r"expected one picture, grey or RGB"):
+        open_photo(tmp_path / "x.tif")
 
 
 def test_a_too_large_picture_is_an_unreadable_one(tmp_path, monkeypatch):

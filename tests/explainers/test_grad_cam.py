@@ -10,6 +10,7 @@ from torchvision.models import resnet18, vit_b_16
 
 from fido.classifiers.base import Classifier
 from fido.classifiers.features import last_feature_map
+from fido.classifiers.layers import DeepFeatures
 from fido.explainers.grad_cam import GradCam
 
 
@@ -140,3 +141,37 @@ def test_grad_cam_of_a_bf16_network_is_float32():
     classifier = Classifier(Curved(), size=(40, 48), precision="bf16")
     (explanation,) = GradCam(classifier).explain([noisy_sample()])
     assert explanation.saliency.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("layout", "prefix"), [("channels_last", 0), ("tokens", 0), ("tokens", 1), ("tokens", 5)]
+)
+@pytest.mark.parametrize("layer", ["out", -1])
+def test_metrics_in_features_read_tokens_and_channels_last_as_maps(layout, prefix, layer):
+    image = noisy_sample().image.unsqueeze(0)
+    (expected,) = DeepFeatures(plain(Patches("maps")), ["out"])(image)
+    network = plain(Patches(layout, prefix))
+    found, first = DeepFeatures(network, [layer, "body.0"])(image)
+    torch.testing.assert_close(found, expected)
+    assert first.shape == expected.shape, "in the order in which they are named"
+    assert not torch.equal(first, found)
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "shape"),
+    [
+        ("torch", "encoder.layers.encoder_layer_0", (768, 14, 14)),
+        ("vit", "blocks.0", (192, 14, 14)),
+        ("swin_tiny_patch4_window7_224", "layers.2", (384, 14, 14)),
+    ],
+)
+def test_metrics_in_features_take_layers_of_transformers(name, layer, shape):
+    features = DeepFeatures(wrapped(transformer(name), (224, 224)), [layer])
+    (found,) = features(planted_sample(size=(224, 224)).image.unsqueeze(0))
+    assert found.shape == (1, *shape)
+
+
+def test_a_layer_for_metrics_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"layer=9: Patches has \d+ layers of feature maps"):
+        DeepFeatures(plain(Patches("tokens")), [9])(noisy_sample().image.unsqueeze(0))

@@ -9,3 +9,10 @@ class BoxLogit(nn.Module):
 
     def forward(self, x):
         return BoxBrightness()(x)[:, 1:]
+
+
+class BoxDetached(nn.Module):
+    """The box classifier, out of reach of gradients."""
+
+    def forward(self, x):
+        return BoxBrightness()(x.detach())

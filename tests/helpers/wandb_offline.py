@@ -43,9 +43,13 @@ def values(items: Any) -> dict[str, Any]:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Config, group, history (a row a step), summary and exit code of the one run in a folder."""
+    """What the one run in a folder was told.
+
+    Config, group, history (a row a step), summary, artifacts and exit code.
+    """
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     run: dict[str, Any] = {"history": [], "summary": {}, "config": {}, "folder": path.parent}
+    run["artifacts"] = []
     for record in records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -55,6 +59,10 @@ def read_run(folder: Path) -> dict[str, Any]:
             run["history"].append(values(record.history.item))
         elif kind == "summary":
             run["summary"] |= values(record.summary.update)
+        elif kind == "artifact":
+            run["artifacts"].append(record.artifact)
+        elif kind == "request" and record.request.HasField("log_artifact"):
+            run["artifacts"].append(record.request.log_artifact.artifact)
         elif kind == "exit":
             run["exit_code"] = record.exit.exit_code
     return run

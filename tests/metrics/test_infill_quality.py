@@ -18,7 +18,7 @@ from small_networks import TwoLayers
 from torch import nn
 
 from fido.classifiers.base import Classifier
-from fido.classifiers.features import DeepFeatures
+from fido.classifiers.layers import DeepFeatures
 from fido.evaluation.infills import fill_images
 from fido.infillers.base import Infiller, per_mask
 from fido.infillers.mean import MeanInfiller

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from planted import box_region, planted_sample
 
-from fido.records import Explanation, Key, RegionEdit
+from fido.data.geometry import Geometry
+from fido.records import Explanation, Key, PhotoRecord, RegionEdit
 from fido.report.about import RunAbout
 from fido.report.explanation_figure import FigureObserver, draw_figures, explanation_figure
 from fido.report.map_scale import map_scale
@@ -83,6 +84,26 @@ def test_names_are_drawn_whole_and_beside_each_bar_stands_its_probability():
     assert "..." not in drawn
     assert drawn.count("0.750") == drawn.count("0.250") == 3
     assert "region: 10.0% of the photo" in drawn
+
+
+@pytest.mark.parametrize(
+    ("resize", "said"),
+    [
+        ("keep_aspect", "88% of the photo cropped"),
+        ("squash_crop", "75% of the photo cropped"),
+        ("squash", "nothing cropped"),
+        ("letterbox", "nothing cropped"),
+    ],
+)
+def test_the_line_below_says_how_much_was_cropped(resize, said):
+    geometry = Geometry((40, 48), resize, crop_fraction=0.5)
+    record = PhotoRecord("wide.png", "", 96, 40, geometry.rectangle(96, 40))
+    sample = dataclasses.replace(planted_sample(), photo=record)
+    map_ = Explanation("planted", 1, box_region().float())
+    change = dataclasses.replace(map_, counterfactual=torch.zeros(3, 40, 48, dtype=torch.uint8))
+    for explanation in (map_, change):
+        figure = explanation_figure(sample, explanation, None, ["dark", "bright"])
+        assert f"{said}, 48 x 40 pixels" in figure.get_supxlabel()
 
 
 def test_there_is_a_panel_of_curves_only_where_there_are_curves():

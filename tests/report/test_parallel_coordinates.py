@@ -1,6 +1,7 @@
 """Settings against scores: every run is where its numbers are."""
 
 import pytest
+from matplotlib.container import ErrorbarContainer
 from noise_images import evaluation, metrics, two_stores
 
 from fido.report.files import write_evaluation
@@ -32,15 +33,34 @@ def test_better_is_up_and_means_are_beside_the_axis(tmp_path):
     which = {name: metrics()[name] for name in ("localization", "outside_box")}
     one = evaluation(stores, tmp_path / "out", which)
     summaries = write_evaluation(tmp_path / "out", one, one.run()).summaries
+    heights, count = [], 0
     for summary in summaries:
         axis = score_axis(summary, list(stores))
-        assert axis.heights == {good: 1.0, bad: 0.0}  # both metrics are better when lower
         column = summary.columns[0]
-        mean = summary.rows[good].estimates[column.name].mean * (100 if column.percent else 1)
-        assert float(axis.ticks[-1][1]) == pytest.approx(mean, abs=0.5 * 10**-column.digits)
+        scale = 100 if column.percent else 1
+        one, other = (summary.rows[run].estimates[column.name] for run in (good, bad))
+        best, worst = one.low, other.high  # both metrics are better when lower
+        assert best <= one.high < other.low <= worst
+        expected = {
+            run: (worst - e.mean) / (worst - best) for run, e in ((good, one), (bad, other))
+        }
+        assert axis.heights == pytest.approx(expected)
+        intervals = {good: ((worst - one.high) / (worst - best), 1)} if one.high > best else {}
+        if other.low < worst:
+            intervals[bad] = (0, (worst - other.low) / (worst - best))
+        assert axis.intervals == {run: pytest.approx(ends) for run, ends in intervals.items()}
+        count += len(intervals)
+        ends = [float(axis.ticks[place][1]) for place in (0, -1)]
+        assert ends == pytest.approx([scale * worst, scale * best], abs=0.5 * 10**-column.digits)
+        heights.append(axis.heights)
     settings = {name: settings_of_name(name) for name in stores}
-    figure = parallel_coordinates(summaries, settings)
-    drawn = {tuple(line.get_ydata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 4}
-    assert drawn == {(0.0, 1.0, 1.0, 1.0), (1.0, 0.0, 0.0, 0.0)}
+    figure = parallel_coordinates(summaries, settings, 0.9)
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 4]
+    drawn = sorted(tuple(line.get_ydata()) for line in lines)
+    expected = [(0, 1, *(h[good] for h in heights)), (1, 0, *(h[bad] for h in heights))]
+    assert [pytest.approx(line) for line in expected] == drawn
+    bars = [bar for bar in figure.axes[0].containers if isinstance(bar, ErrorbarContainer)]
+    assert len(bars) == count > 0
+    assert "90% intervals" in figure.get_suptitle()
     assert parallel_coordinates(summaries, {good: settings[good]}) is None
     assert parallel_coordinates([], settings) is None

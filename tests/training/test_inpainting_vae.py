@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import os
 import signal
 import subprocess
@@ -165,7 +167,7 @@ def test_the_command_logs_losses_laws_and_pictures(tmp_path):
         *(sys.executable, "train_vae.py", f"output_dir={tmp_path / 'out'}", "threads=1"),
         *("epochs=0", "least_steps=40", "least_epoch=20", "photos.image_size=64"),
         *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
-        *("grid.images=2", "grid.masks=[cells56_50,box]"),
+        *("grid.images=2", "grid.masks=[cells56_50,box]", "logger.log_model=true"),
     ]
     subprocess.run(command, cwd=ROOT, check=True, env={**clean, "HOME": str(tmp_path)}, timeout=240)
     run = read_run(tmp_path / "out")
@@ -177,6 +179,14 @@ def test_the_command_logs_losses_laws_and_pictures(tmp_path):
     # Before the first step and after each of two epochs.
     assert len(list((run["folder"] / "files/media/images").glob("infills*.png"))) == 3
     assert len(list((tmp_path / "out" / "infills").glob("*.png"))) == 3
+    weights = (tmp_path / "out" / "ema.safetensors").read_bytes()
+    (model,) = [artifact for artifact in run["artifacts"] if artifact.type == "model"]
+    assert model.name == "model-out"
+    assert [(entry.path, entry.size) for entry in model.manifest.contents] == [
+        ("ema.safetensors", len(weights))
+    ]
+    digest = base64.b64encode(hashlib.md5(weights).digest()).decode()
+    assert model.manifest.contents[0].digest == digest
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fido.classifiers.base import Classifier
-from fido.classifiers.features import DeepFeatures
+from fido.classifiers.layers import DeepFeatures
 
 
 def resized(image: Tensor, classifier: Classifier) -> Tensor:
@@ -25,10 +25,10 @@ class PooledFeatures:
 
     Args:
         classifier: Whose features; images are resized for it.
-        layer: Name of the layer, see `DeepFeatures`; None takes the logits.
+        layer: Name or index of the layer, see `DeepFeatures`; None takes the logits.
     """
 
-    def __init__(self, classifier: Classifier, layer: str | None) -> None:
+    def __init__(self, classifier: Classifier, layer: str | int | None) -> None:
         self.classifier = classifier
         self.deep_features = None if layer is None else DeepFeatures(classifier, [layer])
 

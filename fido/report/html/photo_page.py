@@ -94,6 +94,7 @@ def _result(folder: Path, run: Run, entry: Entry) -> dict[str, Any]:
     pictures = _pictures(sample.image, explanation, edit)
     boxes = [] if sample.boxes is None else sample.boxes.tolist()
     shown |= {
+        "footer": run.about.footer_of(sample),
         "target": run.class_name(explanation.target),
         "cost": explanation.cost,
         "size": (width, height),
