@@ -58,14 +58,14 @@ def fido(folder, *words):
 
 def test_the_command_draws_both_directions_and_says_what_it_needs(tmp_path):
     run_of(tmp_path / "a, first", {"x": 0.9, "y": 0.2})
-    run_of(tmp_path / "b", {"x": 0.3, "y": 0.8})
-    made = fido(tmp_path, "compare", "a, first", "b", "dpi=50", "folder=out")
+    run_of(tmp_path / "explainer=b", {"x": 0.3, "y": 0.8})  # as the jobs of a sweep are called
+    made = fido(tmp_path, "compare", "a, first", "explainer=b", "dpi=50", "folder=out")
     assert made.returncode == 0, made.stderr
     files = sorted((tmp_path / "out").iterdir())
-    assert [file.name for file in files] == ["1_a_first_better.png", "2_b_better.png"]
+    assert [file.name for file in files] == ["1_a_first_better.png", "2_explainer_b_better.png"]
     assert all(Image.open(file).size[1] > 100 for file in files)
-    alone = fido(tmp_path, "compare", "b")
+    alone = fido(tmp_path, "compare", "explainer=b")
     assert alone.returncode == 1
-    assert "two runs are compared, got 1 (b): fido compare A B" in alone.stderr
+    assert "two runs are compared, got 1 (explainer=b): fido compare A B" in alone.stderr
     assert "Traceback" not in alone.stderr
-    assert json.loads((tmp_path / "b" / "class_names.json").read_text())
+    assert json.loads((tmp_path / "explainer=b" / "class_names.json").read_text())
