@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -118,21 +119,24 @@ def test_ray_restarts_a_dead_worker_and_leaves_the_files_of_one_process(tmp_path
     pytest.importorskip("ray", reason="needs the extra `ray`")
     line = [*photos, "explainer.steps=150", "logger=none"]
     # Ray keeps its token below HOME.
-    process = warm_process.start(
+    process = subprocess.Popen(
         command(*line, "executor=ray", "executor.num_shards=2", "hydra.run.dir=run"),
-        tmp_path,
-        {**environment(), "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        env={**environment(), "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     run, until = tmp_path / "run", time.monotonic() + 200
     note = run / "env" / "shard_0_of_2.json"
     while not note.is_file() or "a" not in ResultsStore(run):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < until
         time.sleep(0.05)
     first = json.loads(note.read_text())["pid"]
     os.kill(first, signal.SIGKILL)
-    said, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
+    said = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, said
     assert json.loads(note.read_text())["pid"] != first
     assert "shard_0_of_2: 0 images done" in said
     assert "shard_0_of_2: 1 images done" in said or "shard_0_of_2: 2 images done" in said
