@@ -132,7 +132,7 @@ def damaged(
         place = draw(st.integers(0, len(whole)))
         return name, whole[:place] + draw(st.binary(min_size=1, max_size=40)) + whole[place:], how
     if how == "repeat":
-        place = draw(st.integers(0, len(whole)))
+        place = draw(st.integers(1, len(whole)))
         return name, whole[:place] + whole, how
     if how == "zeros":  # what a power cut leaves
         place = draw(st.integers(0, len(whole) - 1))

@@ -30,6 +30,8 @@ def unit_pixels(pixels: Tensor, what: str = "") -> Tensor:
             f"{pixels.dtype}"
         )
     pixels = pixels.float()
+    if not pixels.numel():
+        raise ValueError(f"{what}no pixels: the shape is {tuple(pixels.shape)}")
     low, high = (float(value) for value in pixels.detach().aminmax())
     if low >= -ROUNDING and high <= 1 + ROUNDING:  # so written that NaN is refused too
         return pixels

@@ -49,7 +49,7 @@ def main() -> None:
         with plain_errors():
             print_catalogue(words[1:])
     elif words[0] == "compare":
-        folders = [word for word in words[1:] if "=" not in word and not word.startswith("-")]
+        folders = [word for word in words[1:] if _is_folder(word)]
         rest = [word for word in words[1:] if word not in folders]
         given = [f"store=[{','.join(map(json.dumps, folders))}]"] if folders else []
         run("compare", [*given, *rest], "fido compare")
@@ -57,6 +57,11 @@ def main() -> None:
         run(words[0], words[1:], f"fido {words[0]}")
     else:
         end_with(f"there is no command {words[0]!r}; there are {', '.join((*COMMANDS, 'list'))}")
+
+
+def _is_folder(word: str) -> bool:
+    """Whether a word is no setting: folders of a sweep's jobs are called `explainer=lime`."""
+    return not word.startswith("-") and ("=" not in word or Path(word).is_dir())
 
 
 def script(command: str, *given: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from fido.app.evaluate import evaluation_of_run, finish
 from fido.app.instantiate import build, build_classifier, logged_settings, pick_device
@@ -123,13 +123,12 @@ def execute(
     for target in targets_of(cfg.target):
         check_target(target, classifier.class_names)
     choice = target_choice(cfg, classifier.class_names)
-    selected = source.selected()
-    check_labels(targets_of(cfg.target), [entry.label for entry in selected])
-    photos = [(entry.id, entry.path) for entry in selected]
+    entries = source.selected()
+    check_labels(targets_of(cfg.target), [entry.label for entry in entries])
     # All that can be refused is refused before anything is written into the folder.
     settings_there = run_settings(cfg, classifier, shared["infiller"])
     store = ResultsStore(cfg.output_dir, settings_there, made_by or started(choices))
-    store.check_photos(photos)
+    store.check_photos((entry.id, entry.path) for entry in entries)
     record_configuration(store.folder, shard)
     _write_environment(store.folder, shard, describe_environment(device))
     set_aside_damaged(store, [terminal])  # before anything lists the store
@@ -152,7 +151,7 @@ def execute(
                 shard=shard,
                 with_scores=scored.with_scores,
                 choice=choice,
-            ).run(source)
+            ).run(source, entries)
             for target in targets_of(cfg.target)
         ]
         summary = whole_summary(summaries)
@@ -187,13 +186,13 @@ def _with_region(cfg: DictConfig) -> DictConfig:
     return whole
 
 
-def targets_of(target: str | int | Sequence[str | int]) -> list[str | int]:
+def targets_of(target: str | int | list[str | int] | ListConfig) -> list[str | int]:
     """The targets of a run: `target=second`, or several for every photo, `target=[predicted,cup]`.
 
     Raises:
         ValueError: If there is none.
     """
-    several = [target] if isinstance(target, str | int) else list(target)
+    several = [*target] if isinstance(target, list | ListConfig) else [target]
     if not several:
         raise ValueError("target=[]: give predicted, second, label, a class name or a class index")
     return several

@@ -77,7 +77,8 @@ def folder_name(overrides: Sequence[str], left_out: Sequence[str] = ()) -> str:
     plain = re.sub(r"[^A-Za-z0-9=.,_-]+", "_", full)
     if plain == full and len(plain) <= LONGEST_NAME:
         return plain
-    return f"{plain[: LONGEST_NAME - 12]}_{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(full.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{plain[: LONGEST_NAME - 12]}_{digest}"
 
 
 def sweep_line(overrides: Sequence[str], job: int | None) -> list[str]:

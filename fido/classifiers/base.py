@@ -168,7 +168,7 @@ class Classifier(nn.Module):
         """The scores of the outputs and the names of the classes, from passes of test images."""
         seen = self._tried(1)
         meaning = meaning_of(seen)
-        if meaning.given != "logits":  # by one image it may be chance
+        if meaning.given != "logits" or meaning.doubtful:  # by one image it may be chance
             meaning = meaning_of(self._tried(4))
         self.given = meaning.given
         names = None if class_names is None else as_texts(class_names)
@@ -183,6 +183,11 @@ class Classifier(nn.Module):
                 "the network's outputs are probabilities already (of a %s); they are turned back "
                 "into logits. Without its last layer the network is explained more exactly",
                 self.given,
+            )
+        if meaning.doubtful:
+            log.warning(
+                "the network's outputs lie in [0, 1] for all test images and are taken as logits; "
+                "if they are probabilities, take the last sigmoid or softmax off"
             )
         if output == "auto" and self.given == "logits" and columns == 1 and names is None:
             raise ValueError(

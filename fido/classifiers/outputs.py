@@ -16,7 +16,10 @@ Given = Literal["logits", "softmax", "sigmoid"]
 LOGIT_KEYS = ("logits", "out", "output", "outputs", "prediction", "pred")
 """Names in dictionaries of outputs, the first of them that is there."""
 
-HIDDEN_BY = ("View", "Reshape", "UnsafeView", "Squeeze", "Unsqueeze", "ToCopy", "Slice", "Clone")
+HIDDEN_BY = (
+    *("View", "Reshape", "UnsafeView", "Squeeze", "Unsqueeze", "ToCopy", "Slice", "Clone"),
+    *("Cat", "Stack", "Select", "Index", "Permute", "Transpose", "T", "Expand"),
+)
 """Nodes of the graph that change no value."""
 
 
@@ -27,10 +30,12 @@ class Meaning:
     Attributes:
         given: See `Given`.
         columns: Number of outputs.
+        doubtful: Whether logits lie in [0, 1] as probabilities do.
     """
 
     given: Given
     columns: int
+    doubtful: bool = False
 
 
 def unwrap_logits(output: Any, rows: int | None = None) -> Tensor:
@@ -86,7 +91,8 @@ def meaning_of(output: Tensor) -> Meaning:
         return Meaning("logits", columns)
     if columns > 1 and bool(((values.sum(1) - 1).abs() < 1e-3).all()):
         return Meaning("softmax", columns)
-    return Meaning("sigmoid" if _last_operation(output) == "Sigmoid" else "logits", columns)
+    known = _last_operations(output.grad_fn) == {"Sigmoid"}
+    return Meaning("sigmoid" if known else "logits", columns, not known)
 
 
 def as_logits(output: Tensor, given: Given) -> Tensor:
@@ -105,14 +111,12 @@ def as_logits(output: Tensor, given: Given) -> Tensor:
     return values
 
 
-def _last_operation(output: Tensor) -> str:
-    """Name of the operation that made the values: "Sigmoid", "Addmm", or nothing."""
-    node: Any = output.grad_fn
-    for _ in range(8):
-        if node is None:
-            return ""
-        name = type(node).__name__.partition("Backward")[0]
-        if name not in HIDDEN_BY:
-            return name
-        node = node.next_functions[0][0] if node.next_functions else None
-    return ""
+def _last_operations(node: Any, depth: int = 8) -> set[str]:
+    """Names of the operations that made the values of a node of the graph: "Sigmoid", "Addmm"."""
+    if node is None or depth == 0:
+        return {""}
+    name = type(node).__name__.partition("Backward")[0]
+    if name not in HIDDEN_BY:
+        return {name}
+    parts = [_last_operations(before, depth - 1) for before, _ in node.next_functions]
+    return set().union(*parts) if parts else {""}

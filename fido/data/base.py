@@ -40,7 +40,7 @@ class Entry:
     boxes_unit: str = "pixel"
 
 
-def unique_ids(files: Sequence[Path]) -> list[str]:
+def unique_ids(files: Sequence[Path], depth: int = 0) -> list[str]:
     """An id for every file of a source, different for all of them.
 
     A file is called by its path without suffix, folders joined by "__": "sub__photo". Where several
@@ -48,9 +48,10 @@ def unique_ids(files: Sequence[Path]) -> list[str]:
     enough ("x/y.png" beside "x__y.png") the path stays as it is.
 
     Args:
-        files: Different paths, relative to the source's folder.
+        files: Different paths.
+        depth: How many parts of each are the source's folder, and in no id.
     """
-    short = ["__".join(file.with_suffix("").parts) for file in files]
+    short = ["__".join((*file.parts[depth:-1], file.stem)) for file in files]
     often = Counter(short)
     longer = [
         name if often[name] == 1 else name + file.suffix.replace(".", "_")
@@ -58,16 +59,21 @@ def unique_ids(files: Sequence[Path]) -> list[str]:
     ]
     often = Counter(longer)
     ids = [
-        name if often[name] == 1 else file.as_posix()
+        name if often[name] == 1 else "/".join(file.parts[depth:])
         for name, file in zip(longer, files, strict=True)
     ]
-    return ids if len(set(ids)) == len(ids) else [file.as_posix() for file in files]
+    return ids if len(set(ids)) == len(ids) else ["/".join(file.parts[depth:]) for file in files]
 
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"data.ids={path}: no such file; expected one id a line")
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [line for line in _text(path).split("\n") if line]
+
+
+def _text(path: Path) -> str:
+    """Of a file of ids: names of files that are no UTF-8 stay what they are."""
+    return path.read_text(encoding="utf-8-sig", errors="surrogateescape")
 
 
 class PhotoSource(ABC):

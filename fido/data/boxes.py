@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from fido.data.base import Entry, PhotoSource, unique_ids
 from fido.data.listing import inside
+from fido.data.tables import read_table, whole_number
 
 COLUMNS = ("file", "class_index", "xmin", "ymin", "xmax", "ymax")
 ROUNDING = 1e-3
@@ -40,21 +40,17 @@ class BoxedPhotos(PhotoSource):
             )
         boxes: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
         labels: dict[str, int] = {}
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-            if missing:
-                raise ValueError(
-                    f"{table}: no column {missing[0]!r}, expected {', '.join(COLUMNS)}"
-                )
-            for row in reader:
-                try:
-                    corners = _corners(row)
-                    labels[row["file"]] = int(row["class_index"])
-                    inside(self.root / "images", row["file"])
-                except ValueError as error:
-                    raise ValueError(f"{table}, line {reader.line_num}: {error}") from error
-                boxes[row["file"]].append(corners)
+        for line, row in read_table(table, COLUMNS):
+            try:
+                corners = _corners(row)
+                label = whole_number(row["class_index"])
+                inside(self.root / "images", row["file"])
+                file = Path(row["file"]).as_posix()  # "./a.png" is "a.png"
+                if labels.setdefault(file, label) != label:
+                    raise ValueError(f"class {label} of a file of class {labels[file]}")
+            except ValueError as error:
+                raise ValueError(f"{table}, line {line}: {error}") from error
+            boxes[file].append(corners)
         ids = unique_ids([Path(file) for file in labels])
         return [
             Entry(
@@ -68,7 +64,7 @@ class BoxedPhotos(PhotoSource):
         ]
 
 
-def _corners(row: Mapping[str, str | None]) -> tuple[float, float, float, float]:
+def _corners(row: Mapping[str, str]) -> tuple[float, float, float, float]:
     """The box of a line.
 
     Raises:
@@ -77,7 +73,7 @@ def _corners(row: Mapping[str, str | None]) -> tuple[float, float, float, float]
     empty = [name for name in COLUMNS if not row[name]]
     if empty:
         raise ValueError(f"no {empty[0]}, expected {len(COLUMNS)} values")
-    left, top, right, bottom = (float(row[name] or "") for name in COLUMNS[2:])
+    left, top, right, bottom = (_number(row[name]) for name in COLUMNS[2:])
     inside = all(0 <= side <= 1 + ROUNDING for side in (left, top, right, bottom))
     if not (inside and left < right and top < bottom):  # so written that NaN is refused too
         raise ValueError(
@@ -86,3 +82,9 @@ def _corners(row: Mapping[str, str | None]) -> tuple[float, float, float, float]
             "height"
         )
     return left, top, min(right, 1.0), min(bottom, 1.0)
+
+
+def _number(text: str) -> float:
+    if "_" in text:  # Python's own way to write 1_000
+        raise ValueError(f"could not convert string to float: {text!r}")
+    return float(text)

@@ -47,18 +47,18 @@ class ClassFolders(PhotoSource):
         files = without_missing_extras(photo_files(self.root))
         if not files:
             raise FileNotFoundError(f"data.root={self.root}: no image files there")
-        places = [file.relative_to(self.root) for file in files]
-        loose = [str(place) for place in places if len(place.parts) < 2]
+        depth = len(self.root.parts)
+        loose = [file.name for file in files if len(file.parts) < depth + 2]
         if loose:
             raise ValueError(
                 f"data.root={self.root}: {loose[0]} is in no folder of a class; expected "
                 f"{self.root}/CLASS/{loose[0]}, or data=folder for photos without labels"
             )
-        labels = class_indices(sorted({place.parts[0] for place in places}), self.class_names)
-        ids = unique_ids(places)
+        folders = [file.parts[depth] for file in files]
+        labels = class_indices(sorted(set(folders)), self.class_names)
         return [
-            Entry(image_id, file, labels[place.parts[0]])
-            for file, place, image_id in zip(files, places, ids, strict=True)
+            Entry(image_id, file, labels[folder])
+            for file, folder, image_id in zip(files, folders, unique_ids(files, depth), strict=True)
         ]
 
 

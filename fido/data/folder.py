@@ -60,10 +60,9 @@ class FolderPhotos(PhotoSource):
         files = without_missing_extras(files)
         if not files:
             raise FileNotFoundError(f"{self.key}={self.path}: no image files there")
-        ids = unique_ids([f.relative_to(root) for f in files])
+        ids = unique_ids(files, len(root.parts))
         return [Entry(image_id, file) for image_id, file in zip(ids, files, strict=True)]
 
 
 def _common_parent(files: list[Path]) -> Path:
-    parents = [set(f.parents) for f in files]
-    return max(set.intersection(*parents), key=lambda parent: len(parent.parts))
+    return Path(os.path.commonpath([f.parent for f in files]))

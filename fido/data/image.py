@@ -86,7 +86,9 @@ def pixels_of(image: np.ndarray | Tensor) -> Tensor:
         ValueError: If shape, type or range is another; says what to do.
     """
     # A copy in either case: what the user does with the pixels later changes nothing here.
-    pixels = image.detach().cpu().clone() if isinstance(image, Tensor) else torch.tensor(image)
+    pixels = (
+        image.detach().cpu().clone() if isinstance(image, Tensor) else torch.tensor(image.copy())
+    )
     if pixels.ndim == 4:
         if len(pixels) != 1:
             raise ValueError(

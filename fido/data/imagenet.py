@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from timm.data.imagenet_info import ImageNetInfo
 
 from fido.data.base import Entry, PhotoSource
 from fido.data.listing import photo_files
+from fido.data.tables import read_table
 
 
 class ImageNetValidation(PhotoSource):
@@ -38,28 +39,30 @@ class ImageNetValidation(PhotoSource):
         wnids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
         index_of = {wnid: index for index, wnid in enumerate(wnids)}
         files = {path.stem: path for path in photo_files(self.root, (".jpeg",))}
-        with self.boxes.open(newline="", encoding="utf-8-sig") as lines:
-            rows = sorted(csv.DictReader(lines), key=lambda row: row["ImageId"])
-        entries = []
-        for row in rows:
-            words = row["PredictionString"].split()
+        entries: dict[str, Entry] = {}
+        for line, row in read_table(self.boxes, ("ImageId", "PredictionString")):
+            image_id, words = row["ImageId"], row["PredictionString"].split()
             if len(words) < 5 or len(words) % 5:
-                raise ValueError(f"{self.boxes}: {row['ImageId']} has {len(words)} words, not 5 n")
+                raise ValueError(f"{self.boxes}: {image_id} has {len(words)} words, not 5 n")
+            try:
+                numbers = [float(word) for i, word in enumerate(words) if i % 5]
+            except ValueError as error:
+                raise ValueError(f"{self.boxes}, line {line}: {error}") from error
             corners = tuple(
-                (float(words[i + 1]), float(words[i + 2]), float(words[i + 3]), float(words[i + 4]))
-                for i in range(0, len(words), 5)
+                (numbers[i], numbers[i + 1], numbers[i + 2], numbers[i + 3])
+                for i in range(0, len(numbers), 4)
             )
-            if not all(0 <= a < c and 0 <= b < d for a, b, c, d in corners):
+            if not all(0 <= a < c < inf and 0 <= b < d < inf for a, b, c, d in corners):
                 raise ValueError(
-                    f"{self.boxes}: {row['ImageId']} has a box that is none; expected pixels, "
+                    f"{self.boxes}: {image_id} has a box that is none; expected pixels, "
                     "0 <= xmin < xmax and 0 <= ymin < ymax"
                 )
             if words[0] not in index_of:
                 raise ValueError(f"{self.boxes}: {words[0]} is no ImageNet-1k class")
-            if row["ImageId"] in files:
-                entries.append(
-                    Entry(row["ImageId"], files[row["ImageId"]], index_of[words[0]], corners)
-                )
+            if image_id in entries:
+                raise ValueError(f"{self.boxes}, line {line}: {image_id} for the second time")
+            if image_id in files:
+                entries[image_id] = Entry(image_id, files[image_id], index_of[words[0]], corners)
         if not entries:
             raise FileNotFoundError(f"data.root={self.root}: none of the JPEGs in {self.boxes}")
-        return entries
+        return [entries[image_id] for image_id in sorted(entries)]

@@ -65,6 +65,9 @@ class Evaluation:
         self.progress = progress
         self.tables = {name: self._rows(name) for name in parts[0].metrics} if parts else {}
         self._scores = ScoreStore(folder / "scored")
+        self._stored_scores = {
+            name: ScoreStore(store.folder / "scored") for name, store in stored.stores.items()
+        }
         self._left_out: dict[str, dict[str, set[str]]] = {}
         self._digests = {
             (id(part), name): digest(
@@ -202,9 +205,7 @@ class Evaluation:
         )
 
     def _store(self, store: str | None) -> ScoreStore:
-        if store is None:
-            return self._scores
-        return ScoreStore(self.stored.stores[store].folder / "scored")
+        return self._scores if store is None else self._stored_scores[store]
 
     def _rows(self, metric: str) -> list[TableRow]:
         """Rows without an explainer first, then stores in their order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fido.records import Explanation, Key, Sample
+from fido.runs.result_file import ResultFile
 from fido.runs.store import ResultsStore
 
 
@@ -21,14 +22,18 @@ class StoredExplanations:
     def __init__(self, stores: Mapping[str, ResultsStore]) -> None:
         self.stores = stores
         self._keys: dict[str, dict[str, list[Key]]] = {}
+        self._image = ""  # whose files are held
+        self._files: dict[tuple[str, Key], ResultFile] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """List the folders again."""
         self._keys = {name: store.by_image() for name, store in self.stores.items()}
+        self._files = {}
 
     def add(self, name: str, key: Key) -> None:
         """Note a result that was saved after the last look."""
+        self._files.pop((name, key), None)
         keys = self._keys[name].setdefault(key.image_id, [])
         if key not in keys:
             keys.append(key)
@@ -44,7 +49,7 @@ class StoredExplanations:
 
     def load(self, name: str, image_id: str) -> list[Explanation]:
         """A store's explanations of an image, by target and seed."""
-        return [self.stores[name].load(key) for key in self.keys(name, image_id)]
+        return [self._file(name, key).explanation() for key in self.keys(name, image_id)]
 
     def sample(self, name: str, image_id: str) -> Sample:
         """What a store explains; of several targets the first.
@@ -55,4 +60,12 @@ class StoredExplanations:
         keys = self.keys(name, image_id)
         if not keys:
             raise KeyError(f"no explanation of {image_id!r} in {self.stores[name].folder}")
-        return self.stores[name].sample(keys[0])
+        return self._file(name, keys[0]).sample()
+
+    def _file(self, name: str, key: Key) -> ResultFile:
+        """The file of a result; those of one image are opened once for all that is asked of it."""
+        if key.image_id != self._image:
+            self._image, self._files = key.image_id, {}
+        if (name, key) not in self._files:
+            self._files[name, key] = self.stores[name].file(key)
+        return self._files[name, key]

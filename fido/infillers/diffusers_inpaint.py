@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -122,15 +121,17 @@ class DiffusersInfiller(Infiller):
 
 
 def _load(weights: str | Path, loading: Mapping[str, Any]) -> Any:
-    if importlib.util.find_spec("diffusers") is None:
-        raise ImportError(
-            "the infiller diffusers needs the library diffusers: pip install 'fido-xai[diffusers]'"
-        )
-    # An import of seconds that nobody else should pay for.
-    from diffusers import AutoPipelineForInpainting
+    try:
+        # An import of seconds that nobody else should pay for.
+        from diffusers import AutoPipelineForInpainting
 
-    pipeline = AutoPipelineForInpainting.from_pretrained(
-        str(weights), use_safetensors=True, **loading
-    )
+        pipeline = AutoPipelineForInpainting.from_pretrained(
+            str(weights), use_safetensors=True, **loading
+        )
+    except ImportError as error:  # also of what a pipeline's text encoder needs
+        first = str(error).strip().partition("\n")[0]
+        raise ImportError(
+            f"the infiller diffusers needs a package: pip install 'fido-xai[diffusers]' ({first})"
+        ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

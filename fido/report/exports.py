@@ -59,7 +59,9 @@ def check_kinds(kinds: Sequence[str]) -> None:
     known = (*KINDS, SIZED)
     for kind in kinds:
         if kind not in known:
-            raise ValueError(f"export={kind}: there is no such export; give some of {known}")
+            raise ValueError(
+                f"export={kind}: there is no such export; give some of {', '.join(known)}"
+            )
     if list(kinds) == [SIZED]:
         raise ValueError(f"export=[{SIZED}] says a size only; add one of {', '.join(KINDS)}")
 

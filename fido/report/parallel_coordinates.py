@@ -83,7 +83,10 @@ def score_axis(summary: MetricSummary, runs: Sequence[str]) -> Axis | None:
     return Axis(
         f"{summary.name.replace('_', ' ')}:\n{column.title}",
         {run: height(one.mean) for run, one in estimates.items()},
-        [(at, f"{scale * (worst + at * span):.{column.digits}f}") for at in (0.0, 0.5, 1.0)],
+        [
+            (at, f"{scale * (worst + at * span):.{column.digits}f}")
+            for at in ((0.0, 0.5, 1.0) if span else (0.5,))
+        ],
         {
             run: (min(height(low), height(high)), max(height(low), height(high)))
             for run, (low, high) in ends.items()

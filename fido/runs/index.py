@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from fido.records import Key
-from fido.runs.result_file import ResultFile
+from fido.runs.result_file import ResultFile, Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """One result file as it was when it was read.
+    """One result file as it was when it was read; small, because a store may hold a million.
 
     Attributes:
-        path: The file.
+        name: Of the file.
         stamp: Its size and its time in ns.
         key: What the result belongs to; None if the file is damaged or no result.
-        metadata: Its metadata as JSON text: kept as text, which is a fraction of what it parses to.
+        names: Columns of the result's row; one tuple for all rows that have the same.
+        cells: What stands in them.
+        photo: Sha256 of the photo; None if it came from no source.
+        ranking: The photo's first classes, as far as they were stored.
         error: Why the file cannot be read.
     """
 
-    path: Path
+    name: str
     stamp: tuple[int, int]
     key: Key | None
-    metadata: str = ""
+    names: tuple[str, ...] = ()
+    cells: tuple[str | int | float | None, ...] = ()
+    photo: str | None = None
+    ranking: tuple[int, ...] = ()
     error: ValueError | None = None
+
+    @property
+    def row(self) -> Row:
+        """Numbers and names of the result."""
+        return dict(zip(self.names, self.cells, strict=True))
 
 
 class ResultsIndex:
@@ -44,6 +56,8 @@ class ResultsIndex:
         self.folder = folder
         self._files: dict[str, IndexedFile] = {}
         self._keys: dict[Key, IndexedFile] = {}
+        self._sorted: list[Key] = []
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def refresh(self) -> None:
         """Look into the folder."""
@@ -53,21 +67,21 @@ class ResultsIndex:
             if known is not None and known.stamp == stamp:
                 found[name] = known
                 continue
-            read = _read(self.folder / name, stamp)
+            read = self._read(name, stamp)
             if read is not None:
                 found[name] = read
         if found != self._files:
             self._files = found
             self._keys = {file.key: file for file in found.values() if file.key is not None}
+            self._sorted = sorted(self._keys)
 
     def sorted_keys(self) -> list[Key]:
         """Keys of the results, sorted; after `refresh`."""
-        return sorted(self._keys)
+        return self._sorted
 
-    def get(self, key: Key) -> ResultFile | None:
-        """The file of a result as the last look found it; None if there was none."""
-        file = self._keys.get(key)
-        return None if file is None else ResultFile(file.path, file.metadata)
+    def get(self, key: Key) -> IndexedFile | None:
+        """What the last look found of a result; None if there was none."""
+        return self._keys.get(key)
 
     def damaged(self) -> list[IndexedFile]:
         """Files that cannot be read, sorted by name; after `refresh`."""
@@ -90,12 +104,21 @@ class ResultsIndex:
         except FileNotFoundError:
             return
 
-
-def _read(path: Path, stamp: tuple[int, int]) -> IndexedFile | None:
-    file = ResultFile(path)
-    try:
-        return IndexedFile(path, stamp, file.key, file.metadata)
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        return IndexedFile(path, stamp, None, error=error)
+    def _read(self, name: str, stamp: tuple[int, int]) -> IndexedFile | None:
+        file = ResultFile(self.folder / name)
+        try:
+            columns = tuple(file.row)
+            cells = (sys.intern(v) if isinstance(v, str) else v for v in file.row.values())
+            return IndexedFile(
+                name,
+                stamp,
+                file.key,
+                self._names.setdefault(columns, columns),
+                tuple(cells),
+                None if file.photo is None else sys.intern(file.photo.sha256),
+                tuple(file.ranking),
+            )
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            return IndexedFile(name, stamp, None, error=error)

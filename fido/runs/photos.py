@@ -21,7 +21,7 @@ class PhotoMismatchError(ValueError):
 
 
 def _mismatch(
-    folder: Path, image_id: str, there: PhotoRecord, now: object, others: int = 0
+    folder: Path, image_id: str, there: object, now: object, others: int = 0
 ) -> PhotoMismatchError:
     more = f", and under {others} more" if others else ""
     return PhotoMismatchError(
@@ -49,11 +49,11 @@ class PhotoClaims:
         self._read = 0
         self._claims: dict[str, _Claim] = {}
 
-    def check(self, stored: Mapping[str, PhotoRecord], photos: Iterable[tuple[str, Path]]) -> None:
+    def check(self, stored: Mapping[str, str], photos: Iterable[tuple[str, Path]]) -> None:
         """See that photos are those that a store holds results of, as far as it holds any.
 
         Args:
-            stored: Id to the photo that was explained.
+            stored: Id to the sha256 of the photo that was explained.
             photos: Id and file of what is to be explained; files that are not there are left out.
 
         Raises:
@@ -61,14 +61,15 @@ class PhotoClaims:
         """
         self._refresh()
         wrong = [
-            (image_id, stored[image_id], path)
+            (image_id, path)
             for image_id, path in photos
             if image_id in stored and not self._same(image_id, path, stored[image_id])
         ]
         if wrong:
-            image_id, record, path = wrong[0]
+            image_id, path = wrong[0]
+            there = self.saved(image_id) or f"sha256 {stored[image_id][:12]}"
             now = f"{path.absolute()} (sha256 {file_digest(path)[:12]})"
-            raise _mismatch(self.path.parent, image_id, record, now, len(wrong) - 1)
+            raise _mismatch(self.path.parent, image_id, there, now, len(wrong) - 1)
 
     def claim(self, image_id: str, photo: PhotoRecord) -> None:
         """Make an id this photo's.
@@ -91,12 +92,12 @@ class PhotoClaims:
                 time.sleep(0.05)
                 self._refresh()
 
-    def _same(self, image_id: str, path: Path, record: PhotoRecord) -> bool:
+    def _same(self, image_id: str, path: Path, sha256: str) -> bool:
         claim = self._claims.get(image_id)
         try:
-            if claim is not None and (claim.sha256, claim.stamp) == (record.sha256, _stamp(path)):
+            if claim is not None and (claim.sha256, claim.stamp) == (sha256, _stamp(path)):
                 return True
-            return not path.is_file() or file_digest(path) == record.sha256
+            return not path.is_file() or file_digest(path) == sha256
         except OSError:  # reading it as an image will say so
             return True
 
@@ -136,8 +137,9 @@ class _Claim(NamedTuple):
 
 def _stamp(path: Path) -> list[int | str] | None:
     """What tells a file from its successor without reading it; None for what was made."""
+    name = os.fspath(path)
     try:
-        about = path.stat()
+        about = os.stat(name)
     except OSError:
         return None
-    return [str(path.absolute()), about.st_size, about.st_mtime_ns]
+    return [os.path.join(os.getcwd(), name), about.st_size, about.st_mtime_ns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -28,6 +29,9 @@ FORMAT = 2
 IMAGES = ("image", "boxes", "kept", "removed", "probabilities")
 """Tensors that belong to the photo and its edits, not to the explanation."""
 
+_USUAL_HEADER = 4096  # bytes
+
+_ABOUT = {"key", "row", "threshold", "cost", "saliency_is_keep_prob", "ranking", "photo"}
 _BEGIN = f'{{"format": {FORMAT},'
 _STEM = re.compile(r"(?P<image>.*)\.class(?P<target>-?\d+)\.seed(?P<seed>-?\d+)")
 
@@ -119,7 +123,6 @@ class ResultFile:
 
     Args:
         path: The file.
-        metadata: Its metadata, where somebody has read it already; see `metadata`.
 
     Raises:
         DamagedFileError: From every method, if the file is cut off or no result.
@@ -127,26 +130,24 @@ class ResultFile:
         FileNotFoundError: From every method, if it is not there.
     """
 
-    def __init__(self, path: Path, metadata: str | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._metadata = metadata
 
     @cached_property
     def metadata(self) -> str:
         """The metadata as JSON text, after a look at whether the file is whole."""
-        if self._metadata is not None:
-            return self._metadata
         try:
             # Only the header: `safe_open` maps the whole file, which adds up over many of them.
-            with self.path.open("rb") as file:
+            with open(self.path, "rb", buffering=_USUAL_HEADER) as file:
                 length = int.from_bytes(file.read(8), "little")
                 if not 0 < length <= 100_000_000:
                     raise ValueError("no header")
                 header = json.loads(file.read(length))
-                metadata: str = header.pop("__metadata__")["fido"]
-                expected = 8 + length + max(entry["data_offsets"][1] for entry in header.values())
-                if expected != file.seek(0, 2):
-                    raise ValueError(f"{file.tell()} bytes, expected {expected}")
+                size = os.fstat(file.fileno()).st_size
+            metadata: str = header.pop("__metadata__")["fido"]
+            expected = 8 + length + max(entry["data_offsets"][1] for entry in header.values())
+            if expected != size:
+                raise ValueError(f"{size} bytes, expected {expected}")
             if not metadata.startswith(_BEGIN):
                 _ = json.loads(metadata)["format"]
                 raise OtherFormatError(self.path.parent.parent)
@@ -159,7 +160,19 @@ class ResultFile:
     @cached_property
     def about(self) -> dict[str, Any]:
         """The metadata."""
-        about: dict[str, Any] = json.loads(self.metadata)
+        metadata = self.metadata
+        try:
+            about: dict[str, Any] = json.loads(metadata)
+            image_id, target, seed = about["key"]
+            known = isinstance(image_id, str) and type(target) is type(seed) is int
+            if not known or not isinstance(about["row"], dict) or not about.keys() >= _ABOUT:
+                raise ValueError("not what fido writes of a result")
+            about["ranking"] = [int(index) for index in about["ranking"]]
+            if about["photo"] is not None:
+                photo = about["photo"] | {"crop": tuple(about["photo"]["crop"])}
+                about["photo"] = PhotoRecord(**photo)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DamagedFileError(self.path, f"its metadata: {error!r}") from error
         return about
 
     def check(self) -> None:
@@ -193,8 +206,8 @@ class ResultFile:
     @property
     def photo(self) -> PhotoRecord | None:
         """The photo that was explained; None if it came from no source."""
-        photo = self.about["photo"]
-        return None if photo is None else PhotoRecord(**photo | {"crop": tuple(photo["crop"])})
+        photo: PhotoRecord | None = self.about["photo"]
+        return photo
 
     def explanation(self) -> Explanation:
         """The explanation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -102,8 +102,13 @@ class Runner:
         self._checked = False
         self._unlabelled: list[LabelError] = []
 
-    def run(self, source: PhotoSource) -> dict[str, Any]:
+    def run(self, source: PhotoSource, entries: Sequence[Entry] | None = None) -> dict[str, Any]:
         """Explain what is left; write `scores.csv` and `summary.json` whatever happens.
+
+        Args:
+            source: Of the photos.
+            entries: What it selects, where somebody has asked it, and the store about the photos
+                and about damaged files, already; None asks.
 
         Returns:
             The summary: results of the store by status, how many of the source are `missing`,
@@ -116,9 +121,10 @@ class Runner:
             ValueError: If the first photo shows that the classifier cannot be explained; see
                 `check_classifier`.
         """
-        entries = source.selected()
-        self.store.check_photos((entry.id, entry.path) for entry in entries)
-        set_aside_damaged(self.store, self.observers)
+        if entries is None:
+            entries = source.selected()
+            self.store.check_photos((entry.id, entry.path) for entry in entries)
+            set_aside_damaged(self.store, self.observers)
         self.store.save_class_names(self.classifier.class_names)
         share = self.shard.share(entries)
         left = self._left(share)
@@ -144,9 +150,11 @@ class Runner:
             raise self._unlabelled[0]
         return whole
 
-    def _left(self, entries: Sequence[Entry]) -> list[Entry]:
+    def _left(
+        self, entries: Sequence[Entry], keys: Mapping[str, Sequence[Key]] | None = None
+    ) -> list[Entry]:
         """The entries whose results are not in the store, from one look into its folder."""
-        keys = self.store.by_image()
+        keys = self.store.by_image() if keys is None else keys
         left = []
         for entry in entries:
             target = self._known_target(entry, keys.get(entry.id, []))
@@ -156,8 +164,9 @@ class Runner:
 
     def _missing(self, entries: Sequence[Entry]) -> int:
         """How many entries have neither a result nor a note of why there is none."""
-        noted = {str(row["id"]) for row in self.store.rows_not_explained()}
-        return sum(entry.id not in noted for entry in self._left(entries))
+        keys = self.store.by_image()
+        noted = {str(row["id"]) for row in self.store.rows_not_explained(keys)}
+        return sum(entry.id not in noted for entry in self._left(entries, keys))
 
     def _known_target(self, entry: Entry, keys: Sequence[Key]) -> int | None:
         """The class of an entry, as far as no network has to be asked for it."""

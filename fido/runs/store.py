@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,8 @@ class ResultsStore:
         stored = {}
         for key in self._index.sorted_keys():
             file = self._index.get(key)
-            if file is not None and (photo := file.photo) is not None:
-                stored[key.image_id] = photo
+            if file is not None and file.photo is not None:
+                stored[key.image_id] = file.photo
         self._claims.check(stored, photos)
 
     def figure_path(self, key: Key) -> Path:
@@ -173,6 +174,14 @@ class ResultsStore:
         """
         return self._file(key).row
 
+    def file(self, key: Key | str) -> ResultFile:
+        """The file of a result, for whoever wants several things of it.
+
+        Raises:
+            KeyError: If the result is not in the store.
+        """
+        return self._file(key)
+
     def photo(self, key: Key | str) -> PhotoRecord | None:
         """Which photo was explained; None if it came from no source.
 
@@ -187,22 +196,25 @@ class ResultsStore:
         Raises:
             KeyError, DamagedFileError: See `load`.
         """
-        known = self._index.get(key) if isinstance(key, Key) else None  # a run asks for every one
-        return (known or self._file(key)).ranking
+        known = self._index.get(key) if isinstance(key, Key) else None  # a run asks for all
+        return self._file(key).ranking if known is None else list(known.ranking)
 
     def rows(self) -> list[Row]:
         """Rows of all finished and failed results, sorted by id, target and seed."""
-        rows = []
-        for key in self._keys():
+        rows, keys = [], self.by_image()
+        for key in chain.from_iterable(keys.values()):
             file = self._index.get(key)
             rows += [] if file is None else [file.row]
-        rows += self.rows_not_explained()
+        rows += self.rows_not_explained(keys)
         return sorted(rows, key=lambda row: _row_key(row))
 
-    def rows_not_explained(self) -> list[Row]:
-        """Rows of what has no explanation, with the reasons."""
-        keys = set(self._keys())
-        images = {(key.image_id, key.seed) for key in keys}
+    def rows_not_explained(self, explained: Mapping[str, Sequence[Key]] | None = None) -> list[Row]:
+        """Rows of what has no explanation, with the reasons.
+
+        Args:
+            explained: As `by_image` returned it; None asks.
+        """
+        explained = self.by_image() if explained is None else explained
         rows: list[Row] = []
         for path in self.not_explained.glob("[!.]*.json"):
             # Another process that explains the image after all removes the note.
@@ -212,7 +224,8 @@ class ResultsStore:
             if not row:
                 continue
             key, known = _row_key(row), isinstance(row.get("target"), int)
-            if key not in keys if known else (key.image_id, key.seed) not in images:
+            there = explained.get(key.image_id, ())
+            if key not in there if known else key.seed not in {one.seed for one in there}:
                 rows.append(row)
         return rows
 
@@ -239,7 +252,7 @@ class ResultsStore:
             Where they are now.
         """
         self._index.refresh()
-        damaged = [file.path for file in self._index.damaged()]
+        damaged = [self.explanations / file.name for file in self._index.damaged()]
         for path in sorted(self.not_explained.glob("[!.]*.json")):
             try:
                 read_json(path)
@@ -320,8 +333,7 @@ class ResultsStore:
         """The photo of an image's first result; None without a result."""
         self._index.refresh()
         keys = (key for key in self._index.sorted_keys() if key.image_id == image_id)
-        files = (file for key in keys if (file := self._index.get(key)) is not None)
-        return next((file.photo for file in files), None)
+        return next((ResultFile(self._path(key)).photo for key in keys), None)
 
     def _files_of(self, image_id: str) -> Iterator[ResultFile]:
         """The files of an image's results."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import operator
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -62,14 +64,36 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
     )
 
 
+def plain_target(target: object) -> str | int:
+    """A target as a word, or as the class index that its digits are.
+
+    On a command line `target=true` is a switch, here the name of a class. Whole numbers of NumPy
+    and PyTorch are indices.
+
+    Raises:
+        ValueError: If it is nothing of these.
+    """
+    if isinstance(target, bool):
+        return str(target).lower()
+    if isinstance(target, str):
+        return int(target) if re.fullmatch(r"-?[0-9]+", target) else target
+    try:
+        return operator.index(target)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(
+            f"target={target!r}: expected {', '.join(POLICIES)}, a class index or a class name"
+        ) from None
+
+
 def check_target(target: str | int, class_names: Sequence[str]) -> None:
     """Refuse a target that no image can have, before any is read.
 
     Raises:
         ValueError: See `resolve_target`.
     """
-    if isinstance(target, int) or target.lstrip("-").isdigit():
-        _checked(int(target), f"target={int(target)}", class_names)
+    target = plain_target(target)
+    if isinstance(target, int):
+        _checked(target, f"target={target}", class_names)
     elif target not in POLICIES:
         class_index(target, class_names)
 
@@ -139,8 +163,9 @@ def resolve_target(
             return _checked(sample.label, f"the label of image {sample.id!r}", class_names)
         except ValueError as error:
             raise LabelError(str(error)) from None
-    if isinstance(target, int) or target.lstrip("-").isdigit():
-        return _checked(int(target), f"target={int(target)}", class_names)
+    target = plain_target(target)
+    if isinstance(target, int):
+        return _checked(target, f"target={target}", class_names)
     return class_index(target, class_names)
 
 
@@ -196,6 +221,7 @@ def target_without_network(
         return None if source is None else choice.pairs.get(source)
     if target == "label":
         return label if label is not None and 0 <= label < len(class_names) else None
-    if isinstance(target, int) or target.lstrip("-").isdigit():
-        return int(target) if 0 <= int(target) < len(class_names) else None
+    target = plain_target(target)
+    if isinstance(target, int):
+        return target if 0 <= target < len(class_names) else None
     return class_index(target, class_names)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from fido.data.tables import read_table
 from fido.runs.target import class_index
 
 Pairs = str | Sequence[Sequence[str | int]]
@@ -55,16 +55,7 @@ def _lines_of(file: str) -> list[list[str | int]]:
     path = Path(file).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"target_pairs={file}: no such file")
-    with path.open(newline="", encoding="utf-8") as text:
-        reader = csv.DictReader(text, skipinitialspace=True)
-        columns = reader.fieldnames or []
-        if not {"source", "target"} <= set(columns):
-            raise ValueError(
-                f"target_pairs={file}: expected the columns source,target[,kind], "
-                f"got {', '.join(columns)}"
-            )
-        wanted = [name for name in ("source", "target", "kind") if name in columns]
-        return [[line[name] or "" for name in wanted] for line in reader]
+    return [list(row.values()) for _, row in read_table(path, ("source", "target"), ("kind",))]
 
 
 def _index(name: str | int, class_names: Sequence[str]) -> int:

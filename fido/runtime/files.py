@@ -53,12 +53,12 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DamagedFileError: If it cannot be read.
     """
-    if not path.is_file():
-        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"expected a JSON object, got {type(content).__name__}")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(path, error) from error
     return content

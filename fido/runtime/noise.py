@@ -11,7 +11,8 @@ from torch import Tensor
 
 def image_seed(seed: int, image_id: str, purpose: str) -> int:
     """A 63-bit seed, the same in every process, on every machine and in every batch."""
-    digest = hashlib.sha256(f"{seed}\0{purpose}\0{image_id}".encode()).digest()
+    text = f"{seed}\0{purpose}\0{image_id}"  # ids may hold bytes that are no UTF-8
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 

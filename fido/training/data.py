@@ -40,7 +40,7 @@ def split_by_name(names: Sequence[str], held_out: int) -> tuple[list[int], list[
     """
     if not 0 <= held_out < len(names):
         raise ValueError(f"held_out must be in 0..{len(names) - 1} for {len(names)} images")
-    by_hash = sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).hexdigest())
+    by_hash = sorted(range(len(names)), key=lambda i: _hash(names[i]))
     return sorted(by_hash[held_out:]), sorted(by_hash[:held_out])
 
 
@@ -108,7 +108,7 @@ def cached_files(
     names = [path.relative_to(root).as_posix() for path in files]
     stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     content = json.dumps([READER, str(range), size, names, stats])
-    key = hashlib.sha256(content.encode()).hexdigest()[:16]
+    key = _hash(content)[:16]
     target = cache / f"{root.name}-{size}-{key}.npy"
     notes = target.with_suffix(".json")
     if not (target.exists() and notes.exists()):
@@ -253,3 +253,8 @@ def centre_crops(images: np.ndarray, positions: Sequence[int], crop: int) -> Ten
 def to_float(images: np.ndarray) -> Tensor:
     """(n, h, w, 3) uint8 -> (n, 3, h, w) float32 in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+
+
+def _hash(names: str) -> str:
+    """Of names of files, which may hold bytes that are no UTF-8."""
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()

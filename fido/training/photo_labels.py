@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
+
+from fido.data.tables import read_table
 
 RULES = "folder (the folder it lies in), prefix (its name up to the first '_') or the path of a CSV"
 
@@ -33,9 +34,7 @@ def photo_labels(files: Sequence[Path], labels: str | None) -> list[str | None]:
     table = Path(labels).expanduser()
     if not table.is_file():
         raise FileNotFoundError(f"photos.labels={labels}: no such file")
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        rows = csv.DictReader(lines)
-        if not {"file", "label"} <= set(rows.fieldnames or []):
-            raise ValueError(f"{table} has columns {rows.fieldnames}, expected file and label")
-        known = {Path(row["file"]).stem: row["label"] for row in rows}
+    known = {
+        Path(row["file"]).stem: row["label"] for _, row in read_table(table, ("file", "label"))
+    }
     return [known.get(file.stem) for file in files]

@@ -164,6 +164,7 @@ def test_an_image_in_any_form_gives_the_same_map(tmp_path):
         photo.convert("RGBA"),
         pixels,
         pixels[None],
+        np.flip(np.flip(pixels, 1).copy(), 1),  # negative strides
         np.float64(pixels) / 255,
         torch.from_numpy(pixels.copy()).permute(2, 0, 1),
         torch.from_numpy(pixels.copy()).permute(2, 0, 1).float()[None] / 255,
@@ -203,6 +204,7 @@ GOOD = torch.rand(3, 40, 48, generator=torch.Generator().manual_seed(0))
         (GOOD - 0.5, "the classifier does"),
         (GOOD * torch.nan, r"must lie in \[0, 1\]"),
         (GOOD.long(), "uint8"),
+        (torch.rand(3, 0, 48), "no pixels"),
         (torch.rand(3, 30, 30), r"fido\.load_image\(image, size=\(40, 48\)\)"),
     ],
 )

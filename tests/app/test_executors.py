@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import warm_process
 from command_line import command, environment, explain, files
 from configurations import explain_config
 from planted import BOX, write_photo
@@ -42,18 +43,17 @@ def results(run):
 def test_two_shards_at_once_leave_the_files_of_one_process(tmp_path, photos):
     line = [*photos, "explainer.steps=20"]
     shards = [
-        subprocess.Popen(
+        warm_process.start(
             command(*line, "num_shards=2", f"shard={shard}", "hydra.run.dir=run"),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            text=True,
+            tmp_path,
+            environment(),
+            anew=shard == 0,  # with another seed of hashes
         )
         for shard in (0, 1)
     ]
-    said = [shard.communicate(timeout=240)[0] for shard in shards]
-    assert [shard.returncode for shard in shards] == [0, 0]
-    for index, words in enumerate(said):
+    said = [shard.communicate(timeout=240) for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0], said
+    for index, (words, _) in enumerate(said):
         assert f"shard_{index}_of_2: 0 images done, 3 to do" in words
     whole = explain(tmp_path, *line, "logger=none", "hydra.run.dir=whole")
     assert whole.returncode == 0, whole.stderr
@@ -140,6 +140,51 @@ def test_ray_restarts_a_dead_worker_and_leaves_the_files_of_one_process(tmp_path
     assert json.loads(note.read_text())["pid"] != first
     assert "shard_0_of_2: 0 images done" in said
     assert "shard_0_of_2: 1 images done" in said or "shard_0_of_2: 2 images done" in said
+    whole = explain(tmp_path, *line, "hydra.run.dir=whole")
+    assert whole.returncode == 0, whole.stderr
+    assert results(run) == results(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_of_two_machines_of_a_cluster_one_is_killed(tmp_path, photos, monkeypatch):
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray keeps its token there
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    line = [*photos, "explainer.steps=150", "logger=none"]
+    run, until = tmp_path / "run", time.monotonic() + 300
+    try:
+        other = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+        process = subprocess.Popen(
+            command(
+                *line,
+                "executor=ray",
+                f"executor.address='{cluster.address}'",
+                "executor.num_shards=2",
+                "hydra.run.dir=run",
+            ),
+            cwd=tmp_path,
+            env={**environment(), "HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        while len(list(run.glob("env/shard_*.json"))) < 2 or len(ResultsStore(run)) < 2:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        before = {path: path.read_bytes() for path in run.glob("explanations/*")}
+        cluster.remove_node(other, allow_graceful=False)
+        said = process.communicate(timeout=300)[0]
+    finally:
+        cluster.shutdown()
+    assert process.returncode == 0, said
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert "shard_0_of_2: 0 images done" in said
+    assert "shard_1_of_2: 0 images done" in said
     whole = explain(tmp_path, *line, "hydra.run.dir=whole")
     assert whole.returncode == 0, whole.stderr
     assert results(run) == results(tmp_path / "whole")

@@ -68,9 +68,6 @@ def test_no_name_of_today_is_called_old():
         (["explainer=zzz"], "there is no such option. There are "),
         (["data.path=photo (1).jpg"], "quoted twice: 'data.path=\"photo (1).jpg\"'"),
         (["zzz=3"], "there is no setting zzz here; see --help"),
-        (["hydra/launcher=joblib"], "needs a package: pip install 'fido-xai[joblib]'"),
-        (["hydra/launcher=submitit_slurm"], "needs a package: pip install 'fido-xai[submitit]'"),
-        (["hydra/sweeper=optuna"], "needs a package: pip install 'fido-xai[optuna]'"),
     ],
 )
 def test_a_wrong_name_is_answered_with_one_near_it(overrides, words):

@@ -135,6 +135,8 @@ def test_a_softmax_of_one_output_is_refused():
         (BoxLogit(), torch.sigmoid, "sigmoid"),
         (BoxLogit(), lambda z: torch.sigmoid(z).squeeze(1), "sigmoid"),
         (Labels(), nn.Sigmoid(), "sigmoid"),
+        (Labels(), lambda z: torch.cat([part.sigmoid() for part in z.split(1, 1)], 1), "sigmoid"),
+        (Labels(), lambda z: torch.stack([z[:, 2].sigmoid(), z[:, 0].sigmoid()], 1), "sigmoid"),
     ],
 )
 def test_probabilities_are_recognised_and_said(network, function, kind, caplog):
@@ -144,6 +146,14 @@ def test_probabilities_are_recognised_and_said(network, function, kind, caplog):
     assert "probabilities already" in caplog.text
     given = function(network(IMAGE)).reshape(1, -1)
     torch.testing.assert_close(classifier.probabilities(IMAGE), given, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("function", [lambda z: z.sigmoid() ** 2, lambda z: z.sigmoid().detach()])
+def test_what_may_be_probabilities_is_said(function, caplog):
+    with caplog.at_level(logging.WARNING):
+        classifier = Classifier(Then(Labels(), function), **PLAIN)
+    assert classifier.given == "logits"
+    assert "lie in [0, 1] for all test images and are taken as logits" in caplog.text
 
 
 def test_logits_that_lie_in_0_to_1_are_logits(caplog):

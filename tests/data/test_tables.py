@@ -28,6 +28,14 @@ def entries(tmp_path, *rows, head=HEAD, encoding="utf-8"):
         ("a.png", "no class_index"),
         ("a.png,1,0.1,,0.5,0.5", "no ymin"),
         ("a.png,cat,0.1,0.1,0.5,0.5", "'cat'"),
+        ("a.png,1.5,0.1,0.1,0.5,0.5", "'1.5' is no class index, expected a whole number"),
+        ("a.png,nan,0.1,0.1,0.5,0.5", "'nan' is no class index"),
+        ("a.png,1_0,0.1,0.1,0.5,0.5", "'1_0' is no class index"),
+        ("a.png,99999999999999999999,0.1,0.1,0.5,0.5", "is no class index"),
+        ("a.png,1,0,0,0_1,1", "'0_1'"),
+        ("b.png,1,0.1,0.1,0.5,0.5", "class 1 of a file of class 0"),
+        ("./b.png,1,0.1,0.1,0.5,0.5", "class 1 of a file of class 0"),
+        ("a.png,1,0,0,1,1" + "9" * 200_000, "field larger"),
         ("a.png,1,left,0.1,0.5,0.5", "'left'"),
     ],
 )
@@ -54,4 +62,38 @@ def test_boxes_of_imagenet_are_looked_at_too(tmp_path, box):
     (tmp_path / "boxes.csv").write_text(f"ImageId,PredictionString\nx,n01440764 {box}\n")
     source = ImageNetValidation(str(tmp_path), str(tmp_path / "boxes.csv"), size=(8, 8))
     with pytest.raises(ValueError, match="a box that is none"):
+        source.entries()
+
+
+def test_one_file_by_two_names_is_one_image_and_whole_floats_are_labels(tmp_path):
+    (entry,) = entries(tmp_path, "a.png,3.0,0,0,0.5,1", "./a.png, 3,0.5,0,1,1")
+    assert (entry.id, entry.label, len(entry.boxes)) == ("a", 3, 2)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_table_in_another_encoding_is_named(tmp_path, encoding):
+    with pytest.raises(ValueError, match=r"boxes\.csv: not in UTF-8"):
+        entries(tmp_path, "caf\xe9.png,1,0,0,1,1", encoding=encoding)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="two columns 'xmin'"):
+        entries(tmp_path, "a.png,1,0,0,1,1,0.5", head=f"{HEAD},xmin")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("ImageId\nx\n", "no column 'PredictionString'"),
+        ("ImageId,PredictionString\nx\n", "x has 0 words"),
+        ("ImageId,PredictionString\nx,n01440764 a 1 2 3\n", "line 2: .*'a'"),
+        ("ImageId,PredictionString\nx,n01440764 0 0 inf 3\n", "a box that is none"),
+        ("ImageId,PredictionString\n" + "x,n01440764 0 0 2 3\n" * 2, "line 3: x for the second"),
+    ],
+)
+def test_other_tables_than_kaggles_are_refused_in_words(tmp_path, table, words):
+    Image.new("RGB", (40, 40)).save(tmp_path / "x.JPEG")
+    (tmp_path / "boxes.csv").write_text(table)
+    source = ImageNetValidation(str(tmp_path), str(tmp_path / "boxes.csv"), size=(8, 8))
+    with pytest.raises(ValueError, match=rf"boxes\.csv.*{words}"):
         source.entries()

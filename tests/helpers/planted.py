@@ -92,9 +92,11 @@ def iou(a: Tensor, b: Tensor) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-def write_photo(path: Path, box: tuple[int, int, int, int] | None = BOX) -> None:
-    """The planted sample as an image file of 48 x 40 pixels; no box leaves it dark."""
-    pixels = np.full((40, 48, 3), 50, np.uint8)
+def write_photo(
+    path: Path, box: tuple[int, int, int, int] | None = BOX, size: tuple[int, int] = (40, 48)
+) -> None:
+    """The planted sample as an image file of `size` (h, w); no box leaves it dark."""
+    pixels = np.full((*size, 3), 50, np.uint8)
     if box is not None:
         left, top, right, bottom = box
         pixels[top:bottom, left:right] = 230

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 
 import pytest
 import torch
+import warm_process
 from command_line import ROOT, environment
 from PIL import Image
 from planted import box_region, planted_sample
@@ -52,26 +52,20 @@ def test_scores_of_the_table_come_before_the_run_s_own_infiller(tmp_path):
 
 def fido(folder, *words):
     program = "import sys; from fido.app.command_line import main; sys.argv[0] = 'fido'; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *words],
-        cwd=folder,
-        env={**environment(), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    line = [sys.executable, "-c", program, *words]
+    return warm_process.run(line, folder, {**environment(), "PYTHONPATH": str(ROOT)})
 
 
 def test_the_command_draws_both_directions_and_says_what_it_needs(tmp_path):
     run_of(tmp_path / "a, first", {"x": 0.9, "y": 0.2})
-    run_of(tmp_path / "b", {"x": 0.3, "y": 0.8})
-    made = fido(tmp_path, "compare", "a, first", "b", "dpi=50", "folder=out")
+    run_of(tmp_path / "explainer=b", {"x": 0.3, "y": 0.8})  # as the jobs of a sweep are called
+    made = fido(tmp_path, "compare", "a, first", "explainer=b", "dpi=50", "folder=out")
     assert made.returncode == 0, made.stderr
     files = sorted((tmp_path / "out").iterdir())
-    assert [file.name for file in files] == ["1_a_first_better.png", "2_b_better.png"]
+    assert [file.name for file in files] == ["1_a_first_better.png", "2_explainer_b_better.png"]
     assert all(Image.open(file).size[1] > 100 for file in files)
-    alone = fido(tmp_path, "compare", "b")
+    alone = fido(tmp_path, "compare", "explainer=b")
     assert alone.returncode == 1
-    assert "two runs are compared, got 1 (b): fido compare A B" in alone.stderr
+    assert "two runs are compared, got 1 (explainer=b): fido compare A B" in alone.stderr
     assert "Traceback" not in alone.stderr
-    assert json.loads((tmp_path / "b" / "class_names.json").read_text())
+    assert json.loads((tmp_path / "explainer=b" / "class_names.json").read_text())

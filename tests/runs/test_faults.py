@@ -2,6 +2,7 @@
 
 import os
 import resource
+import subprocess
 import sys
 from contextlib import contextmanager
 
@@ -60,6 +61,48 @@ def test_a_full_disk_ends_a_run_and_the_next_one_goes_on(tmp_path, size):
         assert ResultsStore(tmp_path / "run").load(path.stem.partition(".")[0])
     assert run()["images"] == {"explained": 3}
     assert not (tmp_path / "run" / "damaged").exists()
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A function that gives a small file system these options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options):
+        line = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if subprocess.run(line, check=False, capture_output=True).returncode:
+            pytest.skip("file systems can be mounted by root alone")
+        return place
+
+    yield mount
+    subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts a tmpfs")
+@pytest.mark.parametrize("options", ["size=64k", "size=200k", "nr_inodes=6", "nr_inodes=9"])
+def test_a_file_system_that_is_full_ends_a_run_and_the_next_one_goes_on(tmp_path, disk, options):
+    place, classifier = disk(options), planted_classifier()
+    for name in "abcdefgh":
+        write_photo(tmp_path / "photos" / f"{name}.png")
+
+    def run():
+        source = FolderPhotos(path=str(tmp_path / "photos"), size=(40, 48), crop_fraction=1.0)
+        return Runner(classifier, MeanInfiller(), Center(), ResultsStore(place / "run")).run(source)
+
+    with pytest.raises(OSError, match=r"No space left on device|cannot write"):
+        run()
+    assert not list(place.rglob("*.tmp*"))
+    whole = {path: path.read_bytes() for path in place.rglob("*.safetensors")}
+    assert len(whole) < 8
+    disk("remount,size=20m,nr_inodes=100")
+    assert run()["images"] == {"explained": 8}
+    assert all(path.read_bytes() == content for path, content in whole.items())
+    assert not (place / "run" / "damaged").exists()
+    disk("remount,ro")
+    with pytest.raises(OSError, match="Read-only file system"):
+        ResultsStore(place / "new", {"seed": 0})
+    assert len(ResultsStore(place / "run")) == 8  # what is there can be read
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -1,13 +1,17 @@
 import csv
 import dataclasses
+import os
+import sys
 from functools import partial
 
 import pytest
 import torch
-from planted import planted_classifier
+from planted import planted_classifier, write_photo
 from planted_run import Notes, Planted
 
+from fido.data.folder import FolderPhotos
 from fido.data.photo import UnreadableImageError
+from fido.explainers.baselines import RandomMap
 from fido.explainers.fido import Fido
 from fido.infillers.mean import MeanInfiller
 from fido.masks.concrete import ConcreteMask
@@ -231,3 +235,32 @@ def test_an_image_without_a_label_is_marked_and_the_rest_goes_on(tmp_path, photo
     assert summary["images"] == {"explained": 1, "failed": 1}
     assert notes.others == [("a", "failed")]
     assert "label" in (tmp_path / "run" / "scores.csv").read_text(encoding="utf-8").splitlines()[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes")
+def test_names_that_are_no_text_are_ids_like_others(tmp_path):
+    names = [
+        b"\xff\xfe.png",
+        b"\xff\xfd.png",
+        b"a\xe9.png",
+        b"..png",
+        b"...png",
+        b"-rf.png",
+        b"con.png",
+    ]
+    write_photo(tmp_path / "one.png")
+    (tmp_path / "photos").mkdir()
+    for name in [*names, b"A.png", b"a.png", b"x\n.png", b"x .png", b"x" * 250 + b".png"]:
+        target = os.path.join(os.fsencode(tmp_path / "photos"), name)
+        os.link(tmp_path / "one.png", target)
+    source = FolderPhotos(path=str(tmp_path / "photos"), size=(40, 48), crop_fraction=1.0)
+    store = ResultsStore(tmp_path / "run")
+
+    def run():
+        return Runner(planted_classifier(), MeanInfiller(), RandomMap(4), store).run(source)
+
+    assert run()["this_run"]["images"] == 10  # two are hidden
+    assert {key.image_id for key in store} == {entry.id for entry in source.entries()}
+    assert run()["this_run"]["images"] == 0
+    assert all(p.parent.name == "explanations" for p in tmp_path.rglob("*.safetensors"))
+    assert "\\udce9" in (tmp_path / "run" / "scores.csv").read_text()

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -6,6 +7,7 @@ from fido.records import Sample
 from fido.runs.target import (
     NoTargetError,
     TargetChoice,
+    check_target,
     class_index,
     resolve_target,
     target_without_network,
@@ -120,5 +122,32 @@ def test_a_pairs_file_that_is_not_there_or_has_other_columns(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_pairs(str(tmp_path / "none.csv"), NAMES)
     (tmp_path / "pairs.csv").write_text("from,to\ncat,dog\n")
-    with pytest.raises(ValueError, match="got from, to"):
+    with pytest.raises(ValueError, match="no column 'source', expected source, target"):
         read_pairs(str(tmp_path / "pairs.csv"), NAMES)
+
+
+@pytest.mark.parametrize("target", [np.int64(1), torch.tensor(1), np.uint8(1)])
+def test_whole_numbers_of_arrays_are_indices(target):
+    check_target(target, ["a", "b"])
+    assert resolve_target(target, sample(), torch.zeros(2), ["a", "b"]) == 1
+
+
+@pytest.mark.parametrize("target", [1.0, float("nan"), None, ["a"], torch.ones(2), b"a"])
+def test_what_names_no_class_is_refused(target):
+    with pytest.raises(ValueError, match=r"expected predicted, .* or a class name"):
+        check_target(target, ["a", "b"])
+
+
+def test_a_switch_is_the_name_of_a_class():
+    names = ["true", "false"]
+    for target, index in ((True, 0), (False, 1)):
+        assert resolve_target(target, sample(), torch.zeros(2), names) == index
+    with pytest.raises(ValueError, match="target='true' is neither"):
+        check_target(True, ["a", "b"])
+
+
+@pytest.mark.parametrize("target", ["\u00b2", "--1", "1_0", "\u0661"])
+def test_digits_of_other_kinds_are_names(target):
+    with pytest.raises(ValueError, match="is neither"):
+        check_target(target, ["a", "b"])
+    check_target(target, ["a", target])

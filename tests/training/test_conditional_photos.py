@@ -99,7 +99,7 @@ def test_labels_of_a_csv_file(tmp_path):
     files = [Path("x/two.png"), Path("y/one.jpg"), Path("three.jpg")]
     assert photo_labels(files, str(table)) == ["dog", "cat", None]
     table.write_text("name,label\n")
-    with pytest.raises(ValueError, match="expected file and label"):
+    with pytest.raises(ValueError, match="expected file, label"):
         photo_labels(files, str(table))
     with pytest.raises(FileNotFoundError):
         photo_labels(files, str(tmp_path / "none.csv"))
