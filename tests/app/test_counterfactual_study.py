@@ -8,7 +8,7 @@ import warm_process
 from command_line import ROOT, environment
 
 STUDY = [
-    "explainer=dvce",
+    "explainer=dvce_plain",
     "classifier=digits",
     "data=digits",
     "denoiser@explainer.denoiser=digits",
