@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 from planted import PLANTED, write_photo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,14 +38,8 @@ def project(tmp_path_factory):
 def run(project, *line):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(CLEAN)}
     paths = os.pathsep.join(str(project / name) for name in (".", "tests/helpers"))
-    return subprocess.run(
-        [sys.executable, *line],
-        cwd=project,
-        env={**clean, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    variables = {**clean, "PYTHONPATH": paths}
+    return warm_process.run([sys.executable, *line], project, variables, root=project)
 
 
 def test_there_are_two_files_and_a_test_for_each_kind():

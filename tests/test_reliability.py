@@ -2,11 +2,12 @@
 
 import importlib.util
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -31,9 +32,7 @@ def module(name):
 def test_sigkill_at_random_moments_loses_nothing(command, kills):
     # A process of its own: one that has computed must not be forked.
     line = f"import kills, json; print(json.dumps(kills.run({command!r}, {kills}, 0)))"
-    told = subprocess.run(
-        [sys.executable, "-c", line], cwd=BENCHMARKS, capture_output=True, text=True, timeout=280
-    )
+    told = warm_process.run([sys.executable, "-c", line], BENCHMARKS, os.environ, timeout=280)
     assert told.returncode == 0, told.stderr[-2000:]
     counts = json.loads(told.stdout.splitlines()[-1])
     assert counts["kills"] == kills

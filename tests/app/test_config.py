@@ -1,5 +1,6 @@
 """The folder of config files is the registry: every leaf composes and builds."""
 
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -109,31 +110,43 @@ def test_every_option_belongs_to_a_group_of_a_command():
     assert not lost
 
 
-def of_commands():
-    for command in COMMANDS:
-        for group in groups_of(command):
-            for option in options_of(command, group):
-                yield command, group, option
-
-
 LISTS = ("metrics", "callbacks")  # groups of which several options are chosen
 ALONE = {"hole_masks/validation"}  # chosen as hole_masks@validation_masks
 BASES = {
+    "model": [],  # has groups of its own
     "loss": ["model=masking_network"],
     "network": ["model=classifier"],
 }  # what an option needs beside it
 
 
-@pytest.mark.parametrize(("command", "group", "option"), [*of_commands()])
-def test_every_option_of_every_command_composes(command, group, option):
-    chosen = f"{group}=[{option}]" if group in LISTS else f"{group}={option}"
-    if f"{group}/{option}" in ALONE:
-        return
-    config = command_config(command, *BASES.get(group, []), chosen, return_hydra_config=True)
-    if group in LISTS:
-        assert option in (config.metrics if group == "metrics" else config.hydra.callbacks)
-    else:
-        assert config.hydra.runtime.choices[group] == option
+def chosen_together():
+    """(command, {group: option}) with each option once: one of every group in a configuration.
+
+    Alone are options that choose others themselves, and those that another must stand beside.
+    """
+    for command in COMMANDS:
+        together = {}
+        for group in groups_of(command):
+            for option, path in options_of(command, group).items():
+                if group in BASES or "override " in path.read_text(encoding="utf-8"):
+                    yield command, {group: option}
+                elif f"{group}/{option}" not in ALONE:
+                    together.setdefault(group, []).append(option)
+        for options in zip_longest(*together.values()):
+            pairs = zip(together, options, strict=True)
+            yield command, {group: option for group, option in pairs if option is not None}
+
+
+@pytest.mark.parametrize(("command", "options"), [*chosen_together()])
+def test_every_option_of_every_command_composes(command, options):
+    chosen = [f"{g}=[{o}]" if g in LISTS else f"{g}={o}" for g, o in options.items()]
+    bases = [word for group in options for word in BASES.get(group, [])]
+    config = command_config(command, *bases, *chosen, return_hydra_config=True)
+    for group, option in options.items():
+        if group in LISTS:
+            assert option in (config.metrics if group == "metrics" else config.hydra.callbacks)
+        else:
+            assert config.hydra.runtime.choices[group] == option
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """The tables of a study of counterfactuals, from one command."""
 
-import subprocess
 import sys
 
 import pandas as pd
 import pytest
+import warm_process
 from command_line import ROOT, environment
 
 STUDY = [
@@ -31,14 +31,8 @@ STUDY = [
 
 
 def test_a_grid_of_two_by_two_by_two_is_what_pandas_says(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "explain.py"), "-m", *STUDY],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    line = [sys.executable, ROOT / "explain.py", "-m", *STUDY]
+    done = warm_process.run(line, tmp_path, environment())
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "study" / "evaluation"
     scores = pd.read_csv(folder / "scores_long.csv", dtype={"row": str})

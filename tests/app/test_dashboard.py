@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import warm_process
 import yaml
 from configurations import explain_config
 from omegaconf import OmegaConf
@@ -35,19 +35,8 @@ SCORED = (
 
 def run(folder, *command, **variables):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "HYDRA", "FIDO"))}
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env={
-            **clean,
-            "PYTHONPATH": str(ROOT / "tests" / "helpers"),
-            "HOME": str(folder),
-            **variables,
-        },
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    own = {"PYTHONPATH": str(ROOT / "tests" / "helpers"), "HOME": str(folder)}
+    return warm_process.run(command, folder, {**clean, **own, **variables})
 
 
 def dashboard(folder, *overrides, **variables):

@@ -3,12 +3,12 @@
 import csv
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import warm_process
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from planted import BOX, PLANTED, box_region, planted_sample, write_photo
@@ -21,15 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 METRICS = "metrics=[localization,outside_box,saliency_metric,deletion]"
 
 
-def run(script, folder, *overrides):
+def run(script, folder, *overrides, anew=False):
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FIDO", "HYDRA"))}
-    return subprocess.run(
-        [sys.executable, str(ROOT / script), *overrides[:1], *PLANTED, *overrides[1:]],
-        cwd=folder,
-        env={**clean, "PYTHONPATH": str(ROOT / "tests" / "helpers"), "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        timeout=240,
+    return warm_process.run(
+        [sys.executable, ROOT / script, *overrides[:1], *PLANTED, *overrides[1:]],
+        folder,
+        {**clean, "PYTHONPATH": str(ROOT / "tests" / "helpers"), "HOME": "/nonexistent"},
+        anew=anew,
     )
 
 
@@ -49,7 +47,7 @@ def test_stores_become_tables_and_are_scored_once(tmp_path):
     bad = make_store(tmp_path / "bad", torch.rand(1, 40, 48), ids=("a", "b"))
     bad.save_not_explained({"id": "c", "status": "failed", "reason": "loss"})
     line = ["store=runs,old/good,bad", METRICS, "metrics.deletion.pixels_per_step=64"]
-    first = run("evaluate.py", tmp_path, *line, "logger=none", "hydra.run.dir=out")
+    first = run("evaluate.py", tmp_path, *line, "logger=none", "hydra.run.dir=out", anew=True)
     assert first.returncode == 0, first.stderr
     assert "3/3 images scored" in first.stdout
     assert "bad: 2 explained, 1 failed" in first.stdout

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import warm_process
 from command_line import command, environment, explain, files
 from configurations import explain_config
 from planted import BOX, write_photo
@@ -42,18 +43,17 @@ def results(run):
 def test_two_shards_at_once_leave_the_files_of_one_process(tmp_path, photos):
     line = [*photos, "explainer.steps=20"]
     shards = [
-        subprocess.Popen(
+        warm_process.start(
             command(*line, "num_shards=2", f"shard={shard}", "hydra.run.dir=run"),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            text=True,
+            tmp_path,
+            environment(),
+            anew=shard == 0,  # with another seed of hashes
         )
         for shard in (0, 1)
     ]
-    said = [shard.communicate(timeout=240)[0] for shard in shards]
-    assert [shard.returncode for shard in shards] == [0, 0]
-    for index, words in enumerate(said):
+    said = [shard.communicate(timeout=240) for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0], said
+    for index, (words, _) in enumerate(said):
         assert f"shard_{index}_of_2: 0 images done, 3 to do" in words
     whole = explain(tmp_path, *line, "logger=none", "hydra.run.dir=whole")
     assert whole.returncode == 0, whole.stderr

@@ -4,12 +4,12 @@ import csv
 import json
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 import torch
+import warm_process
 from command_line import command, environment, explain
 from planted import box_region, iou, write_photo
 from wandb_offline import read_run
@@ -113,7 +113,7 @@ def test_wrong_input_gets_one_clear_line(tmp_path, photos, overrides, words):
     assert "HYDRA_FULL_ERROR" not in run.stderr or "infiller" in words + overrides[0]
 
 
-def wait_for(path: Path, count: int, process: subprocess.Popen) -> None:
+def wait_for(path: Path, count: int, process: warm_process.Process) -> None:
     until = time.monotonic() + 120
     while len(list(path.glob("[!.]*.safetensors"))) < count:
         assert process.poll() is None, "the run ended before it could be interrupted"
@@ -126,23 +126,15 @@ def wait_for(path: Path, count: int, process: subprocess.Popen) -> None:
 )
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
     line = ["data=folder", photos, "explainer.steps=100", "logger=none"]
-    process = subprocess.Popen(
-        command(*line, "hydra.run.dir=run"),
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # A shell lets its background jobs ignore Ctrl-C, and their children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = warm_process.start(command(*line, "hydra.run.dir=run"), tmp_path, environment())
     wait_for(tmp_path / "run" / "explanations", 2, process)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     done = list(ResultsStore(tmp_path / "run"))
     if how == signal.SIGINT:
-        assert f"interrupted; {len(done)} finished images are kept in ".encode() in errors
-        assert errors.rstrip().endswith(b"hydra.run.dir=run")
+        assert f"interrupted; {len(done)} finished images are kept in " in errors
+        assert errors.rstrip().endswith("hydra.run.dir=run")
     assert 2 <= len(done) < 6
     for key in done:
         assert ResultsStore(tmp_path / "run").load(key).saliency.isfinite().all()
@@ -150,7 +142,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path, photos, how):
         assert (tmp_path / "run" / "scores.csv").read_text().count("explained") == len(done)
 
     assert explain(tmp_path, *line, "hydra.run.dir=run").returncode == 0
-    assert explain(tmp_path, *line, "hydra.run.dir=whole").returncode == 0
+    # Started anew, with another seed of hashes.
+    assert explain(tmp_path, *line, "hydra.run.dir=whole", anew=True).returncode == 0
     for pattern in ("explanations/*", "figures/*", "scores.csv"):
         ours = {p.name: p.read_bytes() for p in (tmp_path / "run").glob(pattern)}
         theirs = {p.name: p.read_bytes() for p in (tmp_path / "whole").glob(pattern)}

@@ -1,10 +1,10 @@
 """The same names with other contents: refused by the real commands, which then change nothing."""
 
-import subprocess
 import sys
 
 import pytest
 import torch
+import warm_process
 from command_line import ROOT, environment, explain
 from planted import write_photo
 from safetensors.torch import save_file
@@ -38,17 +38,17 @@ def test_a_network_trained_again_to_the_same_path_is_another_network(tmp_path):
         "hydra.run.dir=run",
     ]
     command = [sys.executable, str(ROOT / "explain.py"), *line]
-    told = {"cwd": tmp_path, "env": environment(), "capture_output": True, "text": True}
-    first = subprocess.run([*command, "figures=false"], **told)
+    first = warm_process.run([*command, "figures=false"], tmp_path, environment())
     assert first.returncode == 0, first.stderr
     before = content(tmp_path / "run")
     weights(tmp_path / "net.safetensors", 1)
-    again = subprocess.run(command, **told)
+    again = warm_process.run(command, tmp_path, environment())
     assert again.returncode == 1
     assert "networks.classifier" in again.stderr
     assert content(tmp_path / "run") == before
     score = [sys.executable, str(ROOT / "evaluate.py"), "store=run", "metrics=[deletion]"]
-    score = subprocess.run([*score, "logger=none", "hydra.run.dir=scores"], **told)
+    score = [*score, "logger=none", "hydra.run.dir=scores"]
+    score = warm_process.run(score, tmp_path, environment())
     assert score.returncode == 1
     assert "explains a classifier with other weights" in score.stderr
     assert not (tmp_path / "scores").exists()

@@ -2,13 +2,13 @@
 
 import csv
 import math
-import subprocess
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import warm_process
 from command_line import ROOT, environment
 from planted import BOX, PLANTED, box_region, planted_classifier, planted_sample, write_photo
 
@@ -165,10 +165,8 @@ def test_birds_are_those_below_bird_in_wordnet():
 
 
 def evaluate(folder, *overrides):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "evaluate.py"), *PLANTED, "logger=none", *overrides],
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+    line = [sys.executable, ROOT / "evaluate.py", *PLANTED, "logger=none", *overrides]
+    return warm_process.run(line, folder, environment())
 
 
 def test_fig_8_names_its_bars_and_makes_pages(tmp_path):

@@ -1,10 +1,10 @@
 """Counterfactuals in runs: killed and gone on, the folder's bytes, the command line."""
 
-import subprocess
 import sys
 
 import pytest
 import torch
+import warm_process
 from command_line import ROOT, environment, files
 from counterfactuals import squares_denoiser
 
@@ -112,14 +112,8 @@ def test_photos_of_the_target_class_and_without_a_pair_are_marked(tmp_path):
 
 
 def explain(folder, *overrides):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "explain.py"), *SQUARES, *overrides],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    line = [sys.executable, ROOT / "explain.py", *SQUARES, *overrides]
+    return warm_process.run(line, folder, environment())
 
 
 def test_the_predicted_class_is_refused_in_words(tmp_path):

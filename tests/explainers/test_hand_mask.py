@@ -1,12 +1,12 @@
 """A mask drawn by hand: alone, and together with the regions of a run."""
 
 import csv
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+import warm_process
 from command_line import ROOT, environment
 from configurations import explain_config
 from PIL import Image
@@ -110,10 +110,7 @@ def test_a_run_says_what_the_class_is_worth_under_it(tmp_path):
     line += ["infiller.colour=[0.2,0.2,0.2]", "region.infiller=${infiller}", "logger=none"]
     line += ["figures=false", "callbacks=[]", "data=folder", "data.path=photo.png"]
     line += ["explainer=hand_mask", "mask.file=all.png,head.png,elsewhere.png", "target=bright"]
-    run = subprocess.run(
-        [*line, "hydra.sweep.dir=out"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+    run = warm_process.run([*line, "hydra.sweep.dir=out"], tmp_path, environment())
     assert run.returncode == 0, run.stderr
     rows = {}
     for scores in (tmp_path / "out").glob("*/scores.csv"):

@@ -1,10 +1,10 @@
 """The real `explain.py` in a temporary folder, on the planted classifier."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import warm_process
 from planted import PLANTED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,15 +28,8 @@ def environment():
     return {**clean, "PYTHONPATH": str(ROOT / "tests" / "helpers"), "HOME": "/nonexistent"}
 
 
-def explain(folder, *overrides):
-    return subprocess.run(
-        command(*overrides),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+def explain(folder, *overrides, anew=False):
+    return warm_process.run(command(*overrides), folder, environment(), anew=anew)
 
 
 def files(folder):

@@ -4,13 +4,13 @@ import csv
 import json
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm_process
 from configurations import command_config
 from noise_images import numbers
 from PIL import Image
@@ -219,7 +219,7 @@ def test_the_command_measures_two_photos(tmp_path):
     (tmp_path / "data" / "boxes.csv").write_text("\n".join(lines) + "\n")
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "FIDO", "HYDRA"))}
 
-    done = subprocess.run(
+    done = warm_process.run(
         [
             sys.executable,
             str(ROOT / "evaluate.py"),
@@ -238,11 +238,8 @@ def test_the_command_measures_two_photos(tmp_path):
             "mask_distributions@metrics.infill_probability.mask_distributions=pixels",
             "hydra.run.dir=out",
         ],
-        cwd=tmp_path,
-        env={**clean, "PYTHONPATH": str(ROOT / "tests" / "helpers"), "HOME": "/nonexistent"},
-        capture_output=True,
-        text=True,
-        timeout=240,
+        tmp_path,
+        {**clean, "PYTHONPATH": str(ROOT / "tests" / "helpers"), "HOME": "/nonexistent"},
     )
     assert done.returncode == 0, done.stderr
     assert "| cells56_30 | 2 |" in done.stdout

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 
 import pytest
 import torch
+import warm_process
 from command_line import ROOT, environment
 from PIL import Image
 from planted import box_region, planted_sample
@@ -52,14 +52,8 @@ def test_scores_of_the_table_come_before_the_run_s_own_infiller(tmp_path):
 
 def fido(folder, *words):
     program = "import sys; from fido.app.command_line import main; sys.argv[0] = 'fido'; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *words],
-        cwd=folder,
-        env={**environment(), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    line = [sys.executable, "-c", program, *words]
+    return warm_process.run(line, folder, {**environment(), "PYTHONPATH": str(ROOT)})
 
 
 def test_the_command_draws_both_directions_and_says_what_it_needs(tmp_path):

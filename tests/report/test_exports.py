@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+import warm_process
 from command_line import ROOT, environment, explain
 from PIL import Image
 from planted import box_region, planted_sample, write_photo
@@ -150,13 +150,8 @@ def test_a_run_and_a_run_of_the_past_export_the_same(tmp_path):
     for file in [p for p in exports.rglob("*") if p.is_file()]:
         file.unlink()
     (tmp_path / "elsewhere").mkdir()
-    made = subprocess.run(
-        [sys.executable, ROOT / "report.py", "store=../run", "figures=false", "html=false", given],
-        cwd=tmp_path / "elsewhere",
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    line = [sys.executable, ROOT / "report.py"]
+    line += ["store=../run", "figures=false", "html=false", given]
+    made = warm_process.run(line, tmp_path / "elsewhere", environment(), anew=True)
     assert made.returncode == 0, made.stderr
     assert {p.name: p.read_bytes() for p in exports.rglob("*") if p.is_file()} == before

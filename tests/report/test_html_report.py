@@ -5,13 +5,13 @@ import dataclasses
 import io
 import json
 import re
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import torch
+import warm_process
 from browser import asked_addresses, browser, complaints, open_page
 from command_line import ROOT, environment, explain
 from PIL import Image
@@ -360,13 +360,7 @@ def test_a_sweep_ends_with_its_report_and_report_py_makes_one_of_several(tmp_pat
     single = explain(tmp_path, *line, "explainer.steps=2", "hydra.run.dir=run")
     assert "1 photo, 1 run, 1 result." in (tmp_path / "run/report/index.html").read_text()
     assert "report: " in single.stdout
-    made = subprocess.run(
-        [sys.executable, ROOT / "report.py", "store=sweep,run", "figures=false", "folder=both"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    line = [sys.executable, ROOT / "report.py", "store=sweep,run", "figures=false", "folder=both"]
+    made = warm_process.run(line, tmp_path, environment())
     assert made.returncode == 0, made.stderr
     assert "1 photo, 3 runs, 3 results" in (tmp_path / "both/index.html").read_text()

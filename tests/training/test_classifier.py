@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import warm_process
 from command_line import environment
 from PIL import Image
 from safetensors.torch import load_file
@@ -271,21 +272,16 @@ def command(folder, output, steps, *more):
 def test_the_command_writes_weights_that_the_classifier_takes(tmp_path):
     write_photos(tmp_path / "photos")
     out = tmp_path / "out"
-    subprocess.run(command(tmp_path / "photos", out, 20), cwd=ROOT, check=True, timeout=200)
+    line = command(tmp_path / "photos", out, 20)
+    done = warm_process.run(line, ROOT, os.environ, anew=True)
+    assert done.returncode == 0, done.stderr
     assert json.loads((out / "classes.json").read_text()) == ["lying", "standing"]
     network = TINY["resnet"](num_classes=2)
     network.load_state_dict(load_file(out / "ema.safetensors"))
     columns = (out / "curves/version_0/metrics.csv").read_text().splitlines()[0].split(",")
     assert set(columns) >= {"train/loss", "val/accuracy", "val/calibration_error", "val/loss"}
     one = write_photos(tmp_path / "one", classes=("lying",))
-    refused = subprocess.run(
-        command(one, out, 20),
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    refused = warm_process.run(command(one, out, 20), ROOT, environment())
     assert refused.returncode != 0
     assert "two classes or more" in refused.stderr
     assert "Traceback" not in refused.stderr

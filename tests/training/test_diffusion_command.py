@@ -1,13 +1,14 @@
 """`train.py model=diffusion` as a user calls it, and the denoiser that loads what it wrote."""
 
 import csv
-import subprocess
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm_process
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
@@ -35,7 +36,7 @@ def training(tmp_path_factory):
             *("photos.class_minimum=2", "photos.held_out=2", "photos.batch_size=2"),
             *(f"steps={steps}", "trainer.val_check_interval=2", "trainer.log_every_n_steps=1"),
         ]
-        subprocess.run(command, cwd=ROOT, check=True, timeout=240)
+        warm_process.run(command, ROOT, os.environ).check_returncode()
     return folder
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import warm_process
 from configurations import command_config
 from PIL import Image
 from safetensors.torch import load_file
@@ -169,7 +170,8 @@ def test_the_command_logs_losses_laws_and_pictures(tmp_path):
         *("photos.crops=[[32,2],[64,2]]", "vae.channels=[8,8,8]", "training.warmup=5"),
         *("grid.images=2", "grid.masks=[cells56_50,box]", "logger.log_model=true"),
     ]
-    subprocess.run(command, cwd=ROOT, check=True, env={**clean, "HOME": str(tmp_path)}, timeout=240)
+    done = warm_process.run(command, ROOT, {**clean, "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
     run = read_run(tmp_path / "out")
     assert run["exit_code"] == 0
     logged = {key for step in run["history"] for key in step}
