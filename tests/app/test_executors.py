@@ -153,10 +153,11 @@ def test_of_two_machines_of_a_cluster_one_is_killed(tmp_path, photos, monkeypatc
 
     monkeypatch.setenv("HOME", str(tmp_path))  # Ray keeps its token there
     node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster = Cluster()
     line = [*photos, "explainer.steps=150", "logger=none"]
     run, until = tmp_path / "run", time.monotonic() + 300
     try:
+        cluster.add_node(**node)
         other = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
         process = subprocess.Popen(
             command(
