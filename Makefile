@@ -9,7 +9,8 @@ explain: $(VENV)/.installed  ## explain a photo with the defaults
 	$(BIN)/python explain.py
 
 # One process a core, each with one thread: the same files stay in one process.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+# tests/conftest.py says which come first.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-test  ## run the whole test suite
 	$(PYTEST)
