@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections import OrderedDict
 from typing import Any
 
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -67,14 +67,13 @@ def _pairs(classifier: Classifier, image: Tensor) -> list[tuple[nn.Conv2d, nn.Ba
     outputs: dict[int, tuple[Tensor, nn.Module]] = {}
     calls: dict[nn.Module, int] = {}
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
-    with_activation = _timm_norm()
 
     def note(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         calls[module] = calls.get(module, 0) + 1
         if isinstance(module, nn.Conv2d):
             # The tensor is kept, or another one could get its id.
             outputs[id(output)] = (output, module)
-        elif type(module) in (nn.BatchNorm2d, with_activation) and id(given[0]) in outputs:
+        elif type(module) in (nn.BatchNorm2d, BatchNormAct2d) and id(given[0]) in outputs:
             pairs.append((outputs[id(given[0])][1], module))  # type: ignore[arg-type]
 
     hooks = [module.register_forward_hook(note) for module in classifier.network.modules()]
@@ -92,19 +91,9 @@ def _pairs(classifier: Classifier, image: Tensor) -> list[tuple[nn.Conv2d, nn.Ba
 
 def _activation(norm: nn.BatchNorm2d) -> nn.Module:
     """Return the rest of a normalisation without its scale and shift."""
-    with_activation = _timm_norm()
-    if with_activation is not None and isinstance(norm, with_activation):
+    if isinstance(norm, BatchNormAct2d):
         return nn.Sequential(OrderedDict(drop=norm.drop, act=norm.act))
     return nn.Identity()
-
-
-def _timm_norm() -> type[nn.Module] | None:
-    """Return timm's normalisation with an activation; None where no network can hold one.
-
-    A network that holds one has imported it, and others need not wait for timm.
-    """
-    layers = sys.modules.get("timm.layers.norm_act")
-    return None if layers is None else layers.BatchNormAct2d
 
 
 def _replace(network: nn.Module, name: str, new: nn.Module) -> None:
