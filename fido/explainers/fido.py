@@ -214,11 +214,12 @@ class Fido:
         batch = collate([sample], self.classifier)
         if photo is None:
             photo = self.classifier.log_odds(batch.image, batch.target)
-        bounds = self.objective.bounds(photo)
+        asked = self.objective.bounds(photo)
         levels = levels_of(saliency)
         maps = [without_specks(saliency, float(level), self.specks) for level in levels]
         regions = (torch.stack(maps) > levels.view(-1, 1, 1, 1)).to(batch.image)
-        keep = constrained_masks(regions, *bounds)
+        nothing = torch.zeros_like(regions[:1])
+        keep = torch.cat([constrained_masks(regions, *asked), nothing])
         name = f"{sample.id}#level"
         noise = ImageNoise(self.seed, [name], "infill", keep.device)
         infill = self.infiller.infill(batch.image, keep, noise)
@@ -228,7 +229,8 @@ class Fido:
             return self.classifier.log_odds(edited[start:stop], batch.target.expand(stop - start))
 
         log_odds = torch.cat(list(self.batches(len(edited), score)))
-        slack = slack_of(log_odds, *bounds).cpu()
+        bounds = self.objective.bounds(photo, log_odds[-1:])
+        slack = slack_of(log_odds[:-1], *bounds).cpu()
         return smallest_level(levels, slack), len(edited)
 
     def _optimisation(self, batch: SampleBatch, mask: LearnedMask) -> MaskOptimisation:

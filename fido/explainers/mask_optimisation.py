@@ -137,14 +137,18 @@ class MaskOptimisation(pl.LightningModule):
         self.patience = None if patience is None else Patience(patience, images)
         self._done: dict[int, tuple[int, Tensor]] = {}  # image to its steps and its map
         self.photo: Tensor | None = None
+        self.erased: Tensor | None = None
         self.search: SparsitySearch | None = None
         if objective.needs_photo:
             with torch.no_grad():
                 self.photo = score(image, target)
             self.cost["forward"] += 1
+            if objective.needs_erased:
+                with torch.no_grad():
+                    self.erased = self._log_odds(torch.zeros_like(image[:, :1]))
             if objective.sparsity == "auto":
                 pixels = image.shape[-2] * image.shape[-1]
-                self.search = SparsitySearch(objective, self.photo, pixels)
+                self.search = SparsitySearch(objective, self.photo, pixels, self.erased)
 
     def training_step(self, step: Tensor, batch_idx: int) -> Tensor | None:
         """Return the loss of one step, summed over the images, and extend the curves.
@@ -173,7 +177,7 @@ class MaskOptimisation(pl.LightningModule):
 
         # Average over the samples of an image, and weigh the score against the region's size.
         views = rows.view(len(self.image), -1, self.samples)
-        rated = self.objective.rated(views, self.photo)
+        rated = self.objective.rated(views, self.photo, self.erased)
         score = rated.reshape(-1, self.samples).mean(1)
         keep_prob = self.mask.keep_prob(progress)
         sparsity = None if self.search is None else self.search.value

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from fido.runtime.checks import check_at_least, check_choice
 
+REACHABLE = 0.9
+"""Of what infilling the whole image takes from a class, the share that a region need not exceed."""
+
 SCORES = ("log_odds", "log_probability", "clipped_log_odds")
 
 
@@ -85,6 +88,11 @@ class Objective(ABC):
         """Whether the log-odds of the photo itself are used."""
         return self.sparsity == "auto" or self.score == "clipped_log_odds"
 
+    @property
+    def needs_erased(self) -> bool:
+        """Whether the log-odds of the photo with everything infilled are used."""
+        return self.sparsity == "auto" and self.removed_share is not None
+
     def views(self, keep: Tensor, samples: int) -> Tensor:
         """The masks that are scored for the masks that were drawn.
 
@@ -99,11 +107,17 @@ class Objective(ABC):
         del samples  # SSR and SDR score the drawn mask itself
         return keep
 
-    def bounds(self, photo: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def bounds(
+        self, photo: Tensor, erased: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor | None]:
         """What "auto" asks of the log-odds with the region alone and without it.
+
+        No region takes more of a class than the whole image does. Where an infiller leaves the
+        class more than `removed_share`, 90 % of what infilling everything takes, in nats, is asked.
 
         Args:
             photo: (b,) log-odds of the photos.
+            erased: (b,) log-odds with everything infilled; None takes all as reachable.
 
         Returns:
             At least and at most, (b,) in nats each: the log-odds of `keep_share` and
@@ -112,9 +126,11 @@ class Objective(ABC):
         p = photo.double().sigmoid()
         shares = (self.keep_share, self.removed_share)
         least, most = (None if s is None else torch.logit(s * p).to(photo) for s in shares)
+        if most is not None and erased is not None:
+            most = torch.maximum(most, photo + REACHABLE * (erased - photo))
         return least, most
 
-    def rated(self, log_odds: Tensor, photo: Tensor | None) -> Tensor:
+    def rated(self, log_odds: Tensor, photo: Tensor | None, erased: Tensor | None = None) -> Tensor:
         """The scores that enter the loss.
 
         "log_odds" leaves them as they are. "log_probability" is log p of a class to keep and
@@ -126,6 +142,7 @@ class Objective(ABC):
         Args:
             log_odds: (b, v, s) in nats, of s masks in v views.
             photo: (b,) log-odds of the photo; None where `needs_photo` is false.
+            erased: See `bounds`.
 
         Returns:
             (b, v, s) in nats.
@@ -134,15 +151,16 @@ class Objective(ABC):
         if self.needs_photo:
             if photo is None:
                 raise ValueError("this objective needs the log-odds of the photo")
-            limits = torch.stack([self._limit(s, photo) for s in self.signs], 1).unsqueeze(2)
+            each = [self._limit(sign, photo, erased) for sign in self.signs]
+            limits = torch.stack(each, 1).unsqueeze(2)
             log_odds = sign * torch.minimum(sign * log_odds, limits)
         if self.score == "log_probability":
             return sign * F.logsigmoid(sign * log_odds)
         return log_odds
 
-    def _limit(self, sign: int, photo: Tensor) -> Tensor:
+    def _limit(self, sign: int, photo: Tensor, erased: Tensor | None) -> Tensor:
         """(b,) where sign * log-odds stops paying."""
-        least, most = self.bounds(photo) if self.sparsity == "auto" else (None, None)
+        least, most = self.bounds(photo, erased) if self.sparsity == "auto" else (None, None)
         if sign > 0 and least is not None:
             return least
         if sign < 0 and most is not None:

@@ -33,6 +33,7 @@ class SparsitySearch:
         objective: Says which shares are asked for.
         photo: (b,) log-odds of the photos in nats.
         pixels: Pixels of an image.
+        erased: (b,) log-odds with everything infilled; see `Objective.bounds`.
 
     Attributes:
         value: (b,) sparsity now, in nats a pixel.
@@ -41,8 +42,10 @@ class SparsitySearch:
         (damping); the constraint in place of a weight is this project's.
     """
 
-    def __init__(self, objective: Objective, photo: Tensor, pixels: int) -> None:
-        self._at_least, self._at_most = objective.bounds(photo)
+    def __init__(
+        self, objective: Objective, photo: Tensor, pixels: int, erased: Tensor | None = None
+    ) -> None:
+        self._at_least, self._at_most = objective.bounds(photo, erased)
         self._integral = torch.full_like(photo, START / pixels).log()
         self._limits = (self._integral - RANGE, self._integral + RANGE)
         self._smallest = torch.full_like(photo, math.inf)

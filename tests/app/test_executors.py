@@ -65,7 +65,7 @@ def test_two_shards_at_once_leave_the_files_of_one_process(tmp_path, photos):
     for path in run.glob("wandb/offline-run-*/run-*.wandb"):
         (head,) = [r.run for r in records(path) if r.WhichOneof("record_type") == "run"][:1]
         logged.add((head.display_name, head.run_group))
-    name = "fido ssr mean run shard_{}_of_2"
+    name = "fido both mean run shard_{}_of_2"
     assert logged == {(name.format(0), "run"), (name.format(1), "run")}
     for shard in ("shard_0_of_2", "shard_1_of_2"):
         assert json.loads((run / "env" / f"{shard}.json").read_text())["pid"]

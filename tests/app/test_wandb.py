@@ -78,8 +78,8 @@ def test_a_server_that_does_not_answer_ends_no_run_and_photos_stay_here(tmp_path
     assert not [*logged["folder"].rglob("*.png")]
     (about,) = [r.run for r in records(next(logged["folder"].glob("*.wandb"))) if r.HasField("run")]
     assert about.job_type == "explain"
-    assert about.display_name == "fido ssr mean run"
-    assert [*about.tags] == ["fido", "ssr", "mean"]
+    assert about.display_name == "fido both mean run"
+    assert [*about.tags] == ["fido", "both", "mean"]
     before = runs(tmp_path / "run")
     again = explain(tmp_path, *line)
     assert "1 images done, 0 to do" in again.stdout

@@ -8,8 +8,9 @@ from counterfactuals import on_squares, squares, squares_denoiser
 from torch import nn
 
 from fido.classifiers.base import Classifier
-from fido.classifiers.squares import squares_classifier
+from fido.classifiers.squares import RedOrGreen, squares_classifier
 from fido.diffusion.denoisers.base import Denoiser
+from fido.diffusion.denoisers.empirical import EmpiricalDenoiser
 from fido.diffusion.regions.boxes import BoxRegion
 from fido.diffusion.regions.everywhere import Everywhere
 from fido.diffusion.schedule import noise_from_x0
@@ -284,3 +285,40 @@ def test_bad_settings_are_refused(method, settings, words):
         needs.append(squares_denoiser())
     with pytest.raises(ValueError, match=words):
         method(*needs, Everywhere(), **settings)
+
+
+# --- what goes wrong
+
+
+class Cliff(RedOrGreen):
+    """Its gradient is not a number for images whose first pixel is nearly black."""
+
+    def forward(self, image):
+        logits = super().forward(image)
+        edge = image[:, :, 0, 0].sum(1, keepdim=True)
+        dark = (edge[:, 0] < 0.05).nonzero()[:, 0]
+        # Selected, not masked: the gradient of a mask would be 0 times infinity everywhere.
+        return logits.index_add(0, dark, (edge[dark] - edge[dark].detach()).sqrt().expand(-1, 2))
+
+
+def test_an_attack_marks_images_without_a_finite_gradient_and_goes_on():
+    samples = list(squares()[:4])
+    image = samples[1].image.clone()
+    image[:, 0, 0] = 0
+    samples[1] = replace(samples[1], image=image)
+    classifier = Classifier(Cliff(), 16, mean=(0.0,) * 3, std=(1.0,) * 3, crop_fraction=1.0)
+    results = ProjectedGradient(classifier, Everywhere(), epsilon=0.2).explain(samples)
+    assert [r.failure is None for r in results] == [True, False, True, True]
+    assert "not finite" in results[1].failure
+
+
+@pytest.mark.parametrize("size", [8, 40])
+def test_a_denoiser_of_another_size_serves(size):
+    """No guidance gives the photo bit for bit where the change is paired, smaller or larger."""
+    images = torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    explainer = GuidedDiffusion(
+        squares_classifier(), EmpiricalDenoiser(images), Everywhere(), budget=0, paired=True
+    )
+    samples = squares()[:2]
+    for sample, result in zip(samples, explainer.explain(samples), strict=True):
+        assert (result.counterfactual / 255 - sample.image).abs().max() <= 1 / 255

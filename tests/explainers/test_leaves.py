@@ -39,7 +39,9 @@ QUICK = {
 SQUARES = ["denoiser@explainer.denoiser=squares", "explainer.steps=5"]
 COUNTERFACTUAL = {
     "dvce": SQUARES,
+    "dvce_plain": SQUARES,
     "dvce_paper": SQUARES,
+    "no_classifier": SQUARES,
     "dime": SQUARES,
     "fast_dime": SQUARES,
     "mask_dime": SQUARES,

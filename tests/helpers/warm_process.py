@@ -199,6 +199,15 @@ def serve(requests: socket.socket) -> list[str] | None:
     return line
 
 
+def separate() -> None:
+    """Give a fork a folder of its own for W&B's media: the import made one, which every fork, at
+    its end, would remove for all.
+    """
+    private = sys.modules.get("wandb.sdk.data_types._private")
+    if private is not None:
+        private.MEDIA_TMP.name = tempfile.mkdtemp("wandb-media")
+
+
 def execute(line: Sequence[str]) -> None:
     """Do what Python does with its arguments."""
     if line[1] == "-c":
@@ -217,4 +226,5 @@ if __name__ == "__main__":
     gc.freeze()
     given = serve(socket.socket(fileno=int(sys.argv[1])))
     if given is not None:
+        separate()
         execute(given)

@@ -105,6 +105,21 @@ def test_saturating_scores_are_their_formulas():
         SSR(0.1, score="clipped_log_odds").rated(log_odds[:, :1], None)
 
 
+def test_no_region_is_asked_for_more_than_infilling_everything_takes():
+    """Of three photos: the class is gone without anything, it is left, it grows."""
+    objective = Both("auto", keep_share=0.9, removed_share=0.1)
+    photo, erased = torch.tensor([3.0, 3.0, 1.0]), torch.tensor([-9.0, 1.0, 2.0])
+    least, most = objective.bounds(photo, erased)
+    asked_least, asked_most = objective.bounds(photo)
+    assert torch.equal(least, asked_least)
+    torch.testing.assert_close(
+        most, torch.stack([asked_most[0], torch.tensor(1.2), torch.tensor(1.9)])
+    )
+    rated = objective.rated(torch.tensor([0.0]).expand(3, 2, 1), photo, erased)
+    torch.testing.assert_close(rated[:, 1, 0], torch.tensor([0.0, 1.2, 1.9]))
+    assert SSR("auto").bounds(photo, erased)[1] is None
+
+
 def test_auto_stops_paying_where_what_is_asked_is_reached():
     objective = Both("auto", keep_share=0.9, removed_share=0.2)
     photo = torch.logit(torch.tensor([0.8]))

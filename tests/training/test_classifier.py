@@ -156,7 +156,7 @@ def test_labels_come_from_folders_prefixes_or_a_table(tmp_path):
     with pytest.raises(ValueError, match="prefix"):
         photo_labels([], "suffix")
     table.write_text("name,class\n")
-    with pytest.raises(ValueError, match="expected file and label"):
+    with pytest.raises(ValueError, match="no column 'file', expected file, label"):
         photo_labels([], str(table))
 
 

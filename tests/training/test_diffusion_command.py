@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 
+from fido.classifiers.imagenet_names import imagenet_names
 from fido.diffusion.denoisers.empirical import EmpiricalDenoiser
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +68,8 @@ def test_the_leaf_of_the_denoiser_fits_what_the_command_writes(training):
         assert torch.equal(value, load_file(weights)[key])
     x_t = torch.randn(2, 3, 64, 64)
     assert denoiser.noise(x_t, 0.5, torch.tensor([574, 3])).shape == x_t.shape
-    assert denoiser.knows(torch.tensor([574, 3])).tolist() == [True, False]
+    denoiser.name_classes(imagenet_names())
+    assert denoiser.knows(torch.tensor([574, 3])).tolist() == [True, False]  # a golf ball, a shark
 
 
 def test_the_exact_denoiser_takes_the_photos_of_the_data_source(training):
