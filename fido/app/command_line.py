@@ -162,7 +162,7 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on()) from None
         except Exception as error:
-            if own and explained(error) is not None:
+            if own and explained(error) is not None and not _is_anothers(error):
                 remove_begun(folder)
             remove_unused(folder)
             if HydraConfig.get().mode == RunMode.RUN:
@@ -170,6 +170,15 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
             raise
 
     return job
+
+
+def _is_anothers(error: Exception) -> bool:
+    """Whether a folder was refused for what another process has put there since the start."""
+    from fido.runs.photos import PhotoMismatchError
+    from fido.runs.result_file import OtherFormatError
+    from fido.runs.run_settings import SettingsMismatchError
+
+    return isinstance(error, PhotoMismatchError | OtherFormatError | SettingsMismatchError)
 
 
 def how_to_go_on() -> str:

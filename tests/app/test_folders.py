@@ -3,8 +3,15 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
+from fido.app.command_line import RunError, single_errors
 from fido.app.folders import folder_name, new_folder, remove_begun, sweep_line
+from fido.runs.photos import PhotoMismatchError
+from fido.runs.result_file import OtherFormatError
+from fido.runs.run_settings import SettingsMismatchError
 
 
 def test_a_name_differs_where_settings_do():
@@ -59,3 +66,32 @@ def test_of_a_refused_run_only_what_it_began_goes(tmp_path, saved, goes):
     before = sorted(tmp_path.rglob("*"))
     remove_begun(tmp_path)
     assert sorted(tmp_path.rglob("*")) == ([] if goes else before)
+
+
+@pytest.mark.parametrize(
+    ("error", "stays"),
+    [
+        (ValueError("the classifier has no gradient"), False),
+        (SettingsMismatchError("other settings"), True),
+        (PhotoMismatchError("another photo"), True),
+        (OtherFormatError("another version"), True),
+    ],
+)
+def test_what_another_process_began_in_the_folder_meanwhile_stays(
+    tmp_path, monkeypatch, error, stays
+):
+    """Two runs that start at once see an empty folder; the one that comes second is refused."""
+    folder = tmp_path / "run"
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    hydra = {"runtime": {"output_dir": str(folder)}, "mode": RunMode.RUN}
+    HydraConfig.instance().cfg = OmegaConf.create({"hydra": hydra})
+
+    @single_errors
+    def task(cfg):
+        folder.mkdir()
+        (folder / "settings.json").touch()
+        raise error
+
+    with pytest.raises(RunError):
+        task(OmegaConf.create({}))
+    assert (folder / "settings.json").exists() == stays
