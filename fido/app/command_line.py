@@ -32,6 +32,7 @@ from fido.app.help import command_help, first_comment
 from fido.app.messages import check_names, explained
 from fido.app.quoting import quoted
 from fido.app.sweep_end import sweep_results
+from fido.runtime.collector import heap_left_alone
 
 ABOUT = "explain image classifiers by counterfactual infilling, and measure the explanations"
 COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
@@ -158,7 +159,8 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
         # Of several shards another one may be at work in the folder.
         own = is_empty(folder) and cfg.get("num_shards", 1) == 1
         try:
-            return task(cfg)
+            with heap_left_alone():
+                return task(cfg)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on()) from None
         except Exception as error:
