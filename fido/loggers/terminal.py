@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
@@ -27,7 +29,8 @@ class Terminal:
 
     Args:
         interactive: Whether to draw bars; None asks whether stdout is a terminal.
-        lines: Plain progress lines printed a fit.
+        lines: Plain progress lines printed a fit, at most.
+        pause: Seconds between two of them, at least: a log of many quick fits stays short.
         shown: Images in the table at the end.
         title: Stands before what is printed at the beginning.
         folder: Of the run.
@@ -37,12 +40,14 @@ class Terminal:
         self,
         interactive: bool | None = None,
         lines: int = 5,
+        pause: float = 1.0,
         shown: int = 20,
         title: str = "",
         folder: str = "",
     ) -> None:
         self.interactive = sys.stdout.isatty() if interactive is None else interactive
         self.lines = lines
+        self.pause = pause
         self.shown = shown
         self.title = title
         self.folder = folder
@@ -64,6 +69,7 @@ class Terminal:
         self._estimate = Estimate()
         self._lines: list[dict[str, str]] = []
         self._results = 0
+        self._last_line = -math.inf
         self._cost: dict[str, int] = {}
         self._figure: str | None = None
 
@@ -90,7 +96,11 @@ class Terminal:
                     self._task, completed=whole, description=_names(ids), values=_values(values)
                 )
         elif done == total or done % max(1, total // self.lines) == 0:
-            self.console.print(f"{_names(ids)}: step {done}/{total} {_values(values)}", style=None)
+            now = time.monotonic()
+            if now - self._last_line >= self.pause:
+                self._last_line = now
+                words = f"{_names(ids)}: step {done}/{total} {_values(values)}"
+                self.console.print(words, style=None)
 
     def begin(self, done: int, to_do: int) -> None:
         """See `Observer.begin`."""
