@@ -39,11 +39,12 @@ class ScoreStore:
 
         A file that cannot be read is set aside, so that what it held is scored again.
         """
-        path = self.folder / f"{file_stem(key)}.json"
+        path = f"{self.folder}/{file_stem(key)}.json"  # a Path takes longer than all else here
         try:
             return StoredScores(path, read_json(path))
         except DamagedFileError as error:
-            log.warning("%s is damaged (%s), set aside: %s", path, error.reason, set_aside(path))
+            there = set_aside(error.path)
+            log.warning("%s is damaged (%s), set aside: %s", path, error.reason, there)
             return StoredScores(path, {})
 
 
@@ -55,7 +56,7 @@ class StoredScores:
         content: Metric to row to digest, values, curve and features, as in the file.
     """
 
-    def __init__(self, path: Path, content: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, path: Path | str, content: dict[str, dict[str, Any]]) -> None:
         self.path = path
         self._content = content
         self._changed = False
@@ -119,9 +120,10 @@ class StoredScores:
     def save(self) -> None:
         """Write the file atomically if a score was added."""
         if self._changed:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            path = Path(self.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(self._content, allow_nan=False, sort_keys=True)
-            write_text(self.path, text + "\n")
+            write_text(path, text + "\n")
             self._changed = False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any, Self
@@ -142,20 +142,28 @@ class Terminal:
         """Print a line."""
         self.console.print(words, soft_wrap=True)
 
-    def close(self, folder: str, missing: int = 0, earlier: Sequence[tuple[Key, Row]] = ()) -> None:
+    def close(
+        self,
+        folder: str,
+        missing: int = 0,
+        earlier: Mapping[Key, Row] | None = None,
+        explained: int = 0,
+    ) -> None:
         """Print a table of the results, images left to other shards, where the files are.
 
         Args:
             folder: Of the run.
             missing: Images left to other shards.
-            earlier: Results of earlier starts, shown where this one has none.
+            earlier: Results of earlier starts, the first `shown` of them, in order; shown where
+                this one has none.
+            explained: How many there are in all.
         """
-        if not self._results:
-            for key, row in earlier[: self.shown]:
+        if not self._results and earlier:
+            for key, row in earlier.items():
                 area = float(row["area"] or 0) if row.get("area") else None
                 self._lines.append(_cells(key.image_id, row, area, "-"))
-            self._results = len(earlier)
-            self._figure = file_stem(earlier[0][0]) if earlier else None
+            self._results = explained
+            self._figure = file_stem(next(iter(earlier)))
         if self._lines:
             table = Table(*self._lines[0])
             for line in self._lines:

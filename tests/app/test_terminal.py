@@ -76,7 +76,7 @@ def test_a_photo_without_a_key_gets_one(word):
     ],
 )
 def test_results_of_earlier_starts_are_shown_as_far_as_they_are_scored(row, shown, capsys):
-    Terminal().close("run", earlier=[(Key("a", 1), {"target_name": "cup", **row})])
+    Terminal().close("run", earlier={Key("a", 1): {"target_name": "cup", **row}}, explained=1)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " a " in line]
     cells = [cell.strip() for cell in line.strip("│ ").split("│")]
     assert cells[:2] == ["a", "cup"]
