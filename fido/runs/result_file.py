@@ -252,11 +252,17 @@ class ResultFile:
         kept, removed = (tensors[name].float() / 255 for name in ("kept", "removed"))
         return RegionEdit(kept, removed, tensors["probabilities"])
 
+    @cached_property
+    def _opened(self) -> tuple[Any, list[str]]:
+        """The file, open as long as this object lives, and the names of its tensors."""
+        file = safe_open(self.path, framework="pt")
+        return file, list(file.keys())
+
     def _tensors(self, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
         self.check()
         try:
-            with safe_open(self.path, framework="pt") as file:
-                return {n: file.get_tensor(n) for n in list(file.keys()) if wanted(n)}
+            file, names = self._opened
+            return {name: file.get_tensor(name) for name in names if wanted(name)}
         except SafetensorError as error:
             if "os error" in str(error):  # out of file handles, say: nothing is wrong with the file
                 raise OSError(f"{self.path}: {error}") from error
