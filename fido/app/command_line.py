@@ -32,6 +32,7 @@ from fido.app.help import command_help, first_comment
 from fido.app.messages import check_names, explained
 from fido.app.quoting import quoted
 from fido.app.sweep_end import sweep_results
+from fido.runtime.collector import heap_left_alone
 from fido.runtime.folder_lock import alone, at_work
 
 ABOUT = "explain image classifiers by counterfactual infilling, and measure the explanations"
@@ -157,7 +158,7 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
 
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            with at_work(folder):
+            with heap_left_alone(), at_work(folder):
                 own = is_empty(folder)
                 return task(cfg)
         except KeyboardInterrupt:

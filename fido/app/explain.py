@@ -164,8 +164,8 @@ def execute(
             evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
             logger.measures(evaluated.means(name))
             logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
-    explained = store.scores()
-    terminal.close(cfg.output_dir, summary["missing"], sorted(explained.items()))
+    explained = summary["images"].get("explained", 0)
+    terminal.close(cfg.output_dir, summary["missing"], store.scores(terminal.shown), explained)
     if source.least_share < SAID_BELOW:
         terminal.say(
             f"cropped: of a photo the classifier was shown {source.least_share:.0%} of the area, "

@@ -40,13 +40,14 @@ class ScoreStore:
 
         A file that cannot be read is set aside, so that what it held is scored again.
         """
-        path = self.folder / f"{file_stem(key)}.json"
+        path = f"{self.folder}/{file_stem(key)}.json"  # a Path takes longer than all else here
         try:
             content = read_json(path)
             _check(path, content)
             return StoredScores(path, content)
         except DamagedFileError as error:
-            log.warning("%s is damaged (%s), set aside: %s", path, error.reason, set_aside(path))
+            there = set_aside(error.path)
+            log.warning("%s is damaged (%s), set aside: %s", path, error.reason, there)
             return StoredScores(path, {})
 
 
@@ -58,7 +59,7 @@ class StoredScores:
         content: Metric to row to digest, values, curve and features, as in the file.
     """
 
-    def __init__(self, path: Path, content: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, path: Path | str, content: dict[str, dict[str, Any]]) -> None:
         self.path = path
         self._content = content
         self._changed = False
@@ -122,9 +123,10 @@ class StoredScores:
     def save(self) -> None:
         """Write the file atomically if a score was added."""
         if self._changed:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            path = Path(self.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(self._content, allow_nan=False, sort_keys=True)
-            write_text(self.path, text + "\n")
+            write_text(path, text + "\n")
             self._changed = False
 
 

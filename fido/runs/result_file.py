@@ -163,7 +163,7 @@ class ResultFile:
                 raise OtherFormatError(self.path.parent.parent)
         except OtherFormatError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedFileError(self.path, f"no result of fido, or cut off: {error}") from error
         return metadata
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -241,9 +241,11 @@ class ResultsStore:
             complete: Says whether all results of the run are there.
         """
         while True:
-            before = self._times()
-            yield self.rows()
-            if self._times() == before or not complete():
+            rows = self.rows()
+            seen = self._stamps()
+            yield rows
+            self._index.refresh()
+            if self._stamps() == seen or not complete():
                 return
 
     def set_aside_damaged(self) -> list[Path]:
@@ -270,17 +272,20 @@ class ResultsStore:
         rows = self.rows() if rows is None else list(rows)
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row.get(name, "") for name in columns] for row in rows)
         path = self.folder / "scores.csv"
         write_text(path, text.getvalue())
         return path
 
-    def scores(self) -> dict[Key, Row]:
+    def scores(self, first: int | None = None) -> dict[Key, Row]:
         """The lines of `scores.csv` as text, by key; empty if it was not written yet.
 
         An empty cell is None: another process may have scored other images so far.
+
+        Args:
+            first: Read so many lines; None reads all.
 
         Raises:
             DamagedFileError: If the file is no such table.
@@ -294,7 +299,7 @@ class ResultsStore:
                     Key(row["id"], int(row["target"]), int(row["seed"])): {
                         name: cell or None for name, cell in row.items()
                     }
-                    for row in csv.DictReader(lines)
+                    for row in islice(csv.DictReader(lines), first)
                     if row.get("target") and row.get("seed")
                 }
         except (ValueError, KeyError, csv.Error) as error:
@@ -371,15 +376,14 @@ class ResultsStore:
             )
         return files[0]
 
-    def _times(self) -> dict[str, tuple[int, int]]:
-        """Folder and name of every file that rows are read from, to its size and time in ns."""
-        self._index.refresh()
-        times = {f"explanations/{name}": stamp for name, stamp in self._index.stamps().items()}
+    def _stamps(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
+        """Size and time in ns of files that rows are read from; results as they were listed."""
+        notes = {}
         for path in self.not_explained.glob("[!.]*.json"):
             with suppress(FileNotFoundError):
                 about = path.stat()
-                times[f"not_explained/{path.name}"] = about.st_size, about.st_mtime_ns
-        return times
+                notes[path.name] = about.st_size, about.st_mtime_ns
+        return self._index.stamps(), notes
 
 
 def _read_note(path: Path) -> Row:

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_as_json = json.JSONEncoder(sort_keys=True, default=str).encode
+
 
 def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str:
     """A short name of settings and tensors that differs where they do."""
@@ -21,7 +23,7 @@ def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str
             sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
             sha.update(_bytes(part))
         else:
-            sha.update(json.dumps(part, sort_keys=True, default=str).encode())
+            sha.update(_as_json(part).encode())
         sha.update(b"\0")
     return sha.hexdigest()[:24]
 

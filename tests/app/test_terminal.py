@@ -1,5 +1,7 @@
 """What is said before, during and after a run."""
 
+import io
+
 import pytest
 from command_line import explain
 
@@ -74,7 +76,7 @@ def test_a_photo_without_a_key_gets_one(word):
     ],
 )
 def test_results_of_earlier_starts_are_shown_as_far_as_they_are_scored(row, shown, capsys):
-    Terminal().close("run", earlier=[(Key("a", 1), {"target_name": "cup", **row})])
+    Terminal().close("run", earlier={Key("a", 1): {"target_name": "cup", **row}}, explained=1)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " a " in line]
     cells = [cell.strip() for cell in line.strip("│ ").split("│")]
     assert cells[:2] == ["a", "cup"]
@@ -99,3 +101,13 @@ def test_nothing_explained_and_misspelt_metrics_end_in_words(tmp_path):
     wrong = explain(tmp_path, *line, "metrics=[deletoin]")
     assert wrong.returncode == 1
     assert "did you mean metrics=deletion?" in wrong.stderr
+
+
+@pytest.mark.parametrize(("pause", "lines"), [(60.0, 1), (0.0, 5 * 40)])
+def test_a_log_of_many_quick_fits_is_short(pause, lines):
+    terminal = Terminal(interactive=False, pause=pause)
+    terminal.console.file = io.StringIO()
+    for index in range(40):
+        for step in range(1, 51):
+            terminal([f"image {index}"], step, 50, {})
+    assert terminal.console.file.getvalue().count("step ") == lines
