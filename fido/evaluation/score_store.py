@@ -130,7 +130,7 @@ class StoredScores:
             self._changed = False
 
 
-def _check(path: Path, content: Mapping[str, Any]) -> None:
+def _check(path: Path | str, content: Mapping[str, Any]) -> None:
     """Refuse what `StoredScores.put` does not write.
 
     Raises:
@@ -144,7 +144,7 @@ def _check(path: Path, content: Mapping[str, Any]) -> None:
                 if not isinstance(entry["key"], str) or not all(map(_is_number, numbers)):
                     raise ValueError("no score")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DamagedFileError(path, f"not what fido writes of scores: {error!r}") from error
+        raise DamagedFileError(Path(path), f"not what fido writes of scores: {error!r}") from error
 
 
 def _is_number(value: object) -> bool:
