@@ -94,17 +94,22 @@ def check(folder: Path, settings: Mapping[str, Any], partly: bool = False) -> No
     if not (folder / FILE).is_file():
         return
     there = read_settings(folder)
-    before = dict(_flat({k: there[k] for k in there if k in settings or not partly}))
-    # Through JSON and back, so that tuples and lists compare equal.
-    now = dict(_flat(json.loads(json.dumps(settings))))
-    differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differ:
-        lines = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in differ]
+    lines = differences({k: there[k] for k in there if k in settings or not partly}, settings)
+    if lines:
         raise SettingsMismatchError(
             f"{folder} holds explanations made with other settings:\n"
             + "\n".join(lines)
             + "\nChoose another folder (hydra.run.dir=DIR) or the same settings."
         )
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line for each setting that is another one in a file, `there`, than now."""
+    before = dict(_flat(there))
+    # Through JSON and back, so that tuples and lists compare equal.
+    after = dict(_flat(json.loads(json.dumps(now))))
+    differ = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return [f"  {key}: {before.get(key)} there, {after.get(key)} now" for key in differ]
 
 
 def _read(folder: Path) -> dict[str, Any]:

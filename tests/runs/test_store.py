@@ -373,7 +373,12 @@ def test_scores_of_something_else_are_set_aside_and_made_again(tmp_path, content
 
 @pytest.mark.parametrize(
     "damage",
-    [b"\x9f\xff", b"id,target,seed\na,x,0\n", b"target,seed\n1,0\n", b"id,target\na\x00b\n"],
+    [
+        b"\x9f\xff",
+        b"id,target,seed\na,x,0\n",
+        b"target,seed\n1,0\n",
+        b"id,target\n" + b"x" * 200_000,
+    ],
 )
 def test_a_table_of_scores_that_is_none_is_named(tmp_path, damage):
     store = ResultsStore(tmp_path)
