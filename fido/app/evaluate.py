@@ -119,14 +119,21 @@ def evaluation_of_stores(
         cfg.evaluation.only_correct,
         cfg.evaluation.common_images_only,
     )
-    exclude_guides(parts, stores, device)
+    exclude_guides(parts, stores, builder.classifier_of)
     return Evaluation(parts, stored, folder, progress)
 
 
 def exclude_guides(
-    parts: Sequence[Part], stores: Mapping[str, ResultsStore], device: torch.device
+    parts: Sequence[Part],
+    stores: Mapping[str, ResultsStore],
+    classifier_of: Callable[[Mapping[str, Any]], Classifier],
 ) -> None:
     """Keep the networks that guided counterfactuals from being their oracles.
+
+    Args:
+        parts: What is scored.
+        stores: Row name to store.
+        classifier_of: See `MetricBuilder.classifier_of`.
 
     Raises:
         ValueError: If one is an oracle and is not to be skipped, or cannot be built.
@@ -141,7 +148,7 @@ def exclude_guides(
                 continue
             key = json.dumps(settings, sort_keys=True)
             if key not in built:
-                built[key] = build_classifier(OmegaConf.create(settings), device)
+                built[key] = classifier_of(settings)
             for metric in oracles:
                 metric.exclude(built[key], f"the guide of {name}")
 

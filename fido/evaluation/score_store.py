@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ class ScoreStore:
         """
         path = f"{self.folder}/{file_stem(key)}.json"  # a Path takes longer than all else here
         try:
-            return StoredScores(path, read_json(path))
+            content = read_json(path)
+            _check(path, content)
+            return StoredScores(path, content)
         except DamagedFileError as error:
             there = set_aside(error.path)
             log.warning("%s is damaged (%s), set aside: %s", path, error.reason, there)
@@ -125,6 +128,27 @@ class StoredScores:
             text = json.dumps(self._content, allow_nan=False, sort_keys=True)
             write_text(path, text + "\n")
             self._changed = False
+
+
+def _check(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Refuse what `StoredScores.put` does not write.
+
+    Raises:
+        DamagedFileError: If it is the content of something else.
+    """
+    try:
+        for rows in content.values():
+            for entry in rows.values():
+                curve, features = entry["curve"], entry.get("features", {})
+                numbers = [*entry["values"].values(), *(curve or ()), *chain(*features.values())]
+                if not isinstance(entry["key"], str) or not all(map(_is_number, numbers)):
+                    raise ValueError("no score")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(Path(path), f"not what fido writes of scores: {error!r}") from error
+
+
+def _is_number(value: object) -> bool:
+    return value is None or type(value) in (int, float)
 
 
 def _tensor(numbers: list[float | None]) -> Tensor:

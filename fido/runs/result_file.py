@@ -56,6 +56,16 @@ def file_stem(key: Key) -> str:
     return f"{file_name(key.image_id)}.class{key.target}.seed{key.seed}"
 
 
+def note_stem(image_id: str) -> str:
+    """Name, without suffix, of the note of an image whose class is not known.
+
+    Of an image that is called like another one's result, "coffee.class967.seed0", a name that no
+    result has.
+    """
+    name = file_name(image_id)
+    return f"{name}~" if _STEM.fullmatch(name) else name
+
+
 def write_result(
     path: Path,
     sample: Sample,
@@ -153,7 +163,7 @@ class ResultFile:
                 raise OtherFormatError(self.path.parent.parent)
         except OtherFormatError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedFileError(self.path, f"no result of fido, or cut off: {error}") from error
         return metadata
 
@@ -167,6 +177,8 @@ class ResultFile:
             known = isinstance(image_id, str) and type(target) is type(seed) is int
             if not known or not isinstance(about["row"], dict) or not about.keys() >= _ABOUT:
                 raise ValueError("not what fido writes of a result")
+            if file_stem(Key(image_id, target, seed)) != self.path.stem:
+                raise ValueError(f"it is the result of {image_id!r}, class {target}, seed {seed}")
             about["ranking"] = [int(index) for index in about["ranking"]]
             if about["photo"] is not None:
                 photo = about["photo"] | {"crop": tuple(about["photo"]["crop"])}

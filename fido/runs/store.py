@@ -14,7 +14,7 @@ from fido.records import Explanation, Key, PhotoRecord, RegionEdit, Sample
 from fido.runs import run_settings
 from fido.runs.index import ResultsIndex
 from fido.runs.photos import PhotoClaims
-from fido.runs.result_file import ResultFile, Row, file_stem, write_result
+from fido.runs.result_file import ResultFile, Row, file_stem, note_stem, write_result
 from fido.runtime.files import (
     DamagedFileError,
     create_json,
@@ -43,9 +43,10 @@ class ResultsStore:
         made_by: How the first run was started, for names in tables; see `run_settings.begin`.
 
     Raises:
-        SettingsMismatchError: If the folder was begun with other settings; names them.
+        SettingsMismatchError: If the folder was begun with other settings; names them. Or if there
+            are results, and nothing says with which settings they were made.
         OtherFormatError: If another version of fido wrote the folder.
-        DamagedFileError: If `settings.json` cannot be read, and there are results that it is of.
+        DamagedFileError: If `settings.json` cannot be read and no settings are given.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class ResultsStore:
         if sample.photo is not None:
             self._claims.claim(sample.id, sample.photo)
         write_result(path, sample, explanation, row, edit, ranking)
-        for stem in (path.stem, file_name(explanation.id)):
+        for stem in (path.stem, note_stem(explanation.id)):
             (self.not_explained / f"{stem}.json").unlink(missing_ok=True)
         return path
 
@@ -138,7 +139,7 @@ class ResultsStore:
         """
         image_id, target = str(row["id"]), row.get("target")
         known = isinstance(target, int)
-        stem = file_stem(_row_key(row)) if known else file_name(image_id)
+        stem = file_stem(_row_key(row)) if known else note_stem(image_id)
         write_json(self.not_explained / f"{stem}.json", row)
 
     def load(self, key: Key | str) -> Explanation:
@@ -220,7 +221,7 @@ class ResultsStore:
             # Another process that explains the image after all removes the note.
             row: Row = {}
             with suppress(FileNotFoundError):
-                row = read_json(path)
+                row = _read_note(path)
             if not row:
                 continue
             key, known = _row_key(row), isinstance(row.get("target"), int)
@@ -257,7 +258,7 @@ class ResultsStore:
         damaged = [self.explanations / file.name for file in self._index.damaged()]
         for path in sorted(self.not_explained.glob("[!.]*.json")):
             try:
-                read_json(path)
+                _read_note(path)
             except DamagedFileError:
                 damaged.append(path)
         return [moved for path in damaged if (moved := set_aside(path, self.folder)) is not None]
@@ -285,18 +286,24 @@ class ResultsStore:
 
         Args:
             first: Read so many lines; None reads all.
+
+        Raises:
+            DamagedFileError: If the file is no such table.
         """
         path = self.folder / "scores.csv"
         if not path.is_file():
             return {}
-        with path.open(newline="", encoding="utf-8") as lines:
-            return {
-                Key(row["id"], int(row["target"]), int(row["seed"])): {
-                    name: cell or None for name, cell in row.items()
+        try:
+            with path.open(newline="", encoding="utf-8") as lines:
+                return {
+                    Key(row["id"], int(row["target"]), int(row["seed"])): {
+                        name: cell or None for name, cell in row.items()
+                    }
+                    for row in islice(csv.DictReader(lines), first)
+                    if row.get("target") and row.get("seed")
                 }
-                for row in islice(csv.DictReader(lines), first)
-                if row.get("target") and row.get("seed")
-            }
+        except (ValueError, KeyError, csv.Error) as error:
+            raise DamagedFileError(path, error) from error
 
     def settings(self) -> dict[str, Any]:
         """What determined the maps; empty for a folder that was begun without settings.
@@ -311,8 +318,10 @@ class ResultsStore:
         path, content = self.folder / "class_names.json", {"class_names": list(names)}
         if not create_json(path, content):
             try:
-                read_json(path)
+                there = self.class_names()
             except DamagedFileError:
+                there = []
+            if len(there) != len(names):
                 write_json(path, content)
 
     def class_names(self) -> list[str]:
@@ -321,7 +330,10 @@ class ResultsStore:
         Raises:
             DamagedFileError: If the file cannot be read.
         """
-        names: list[str] = read_json(self.folder / "class_names.json").get("class_names", [])
+        path = self.folder / "class_names.json"
+        names = read_json(path).get("class_names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DamagedFileError(path, "no list of names")
         return names
 
     def _path(self, key: Key) -> Path:
@@ -372,6 +384,21 @@ class ResultsStore:
                 about = path.stat()
                 notes[path.name] = about.st_size, about.st_mtime_ns
         return self._index.stamps(), notes
+
+
+def _read_note(path: Path) -> Row:
+    """The row of a note; empty if there is none any more.
+
+    Raises:
+        DamagedFileError: If it is no note.
+    """
+    row = read_json(path)
+    plain = all(value is None or isinstance(value, str | int | float) for value in row.values())
+    if row and not (
+        plain and isinstance(row.get("id"), str) and isinstance(row.get("status"), str)
+    ):
+        raise DamagedFileError(path, "no note of fido")
+    return row
 
 
 def _row_key(row: Row) -> Key:

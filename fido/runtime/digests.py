@@ -40,7 +40,8 @@ def file_digest(path: Path) -> str:
         OSError: If it cannot be read.
     """
     about = path.stat()
-    return _file_digest(path.absolute(), about.st_size, about.st_mtime_ns)
+    stamp = about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
+    return _file_digest(path.absolute(), stamp)
 
 
 def folder_digest(folder: Path) -> str:
@@ -78,6 +79,6 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 @lru_cache(maxsize=256)  # weights, not photos without end
-def _file_digest(path: Path, size: int, modified: int) -> str:
+def _file_digest(path: Path, stamp: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
