@@ -267,7 +267,7 @@ class ResultFile:
     @cached_property
     def _opened(self) -> tuple[Any, list[str]]:
         """The file, open as long as this object lives, and the names of its tensors."""
-        file = safe_open(self.path, framework="pt")
+        file: Any = safe_open(self.path, framework="pt")
         return file, list(file.keys())
 
     def _tensors(self, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
