@@ -208,17 +208,11 @@ class Runner:
                 raise
             self._skip({"id": entry.id, "status": "unreadable", "reason": str(error)})
             return None
-        with torch.no_grad():
-            logits = self.classifier(sample.image.unsqueeze(0).to(self.classifier.device))[0].cpu()
+        logits, reason = self._classified(sample)
         names = self.classifier.class_names
-        if not logits.isfinite().all():
+        if logits is None:
             self._skip(
-                {
-                    "id": entry.id,
-                    "status": "failed",
-                    "reason": "the classifier gives this photo logits that are not finite numbers",
-                    "label": sample.label,
-                }
+                {"id": entry.id, "status": "failed", "reason": reason, "label": sample.label}
             )
             return None
         if not self._checked:
@@ -258,6 +252,22 @@ class Runner:
             return None
         ranking = logits.topk(min(RANKED, len(names))).indices.tolist()
         return replace(sample, target=target), ranking
+
+    def _classified(self, sample: Sample) -> tuple[Tensor | None, str]:
+        """The logits of a photo; without, why there are none: others may have some."""
+        image = sample.image.unsqueeze(0).to(self.classifier.device)
+        try:
+            with torch.no_grad():
+                logits = self.classifier(image)[0].cpu()
+        except (torch.OutOfMemoryError, MemoryError, OSError):  # no fault of the photo
+            raise
+        except Exception as error:  # whatever the network raises
+            if "CUDA error" in str(error):  # nor is this: no pass will succeed any more
+                raise
+            return None, f"the classifier takes no such photo: {type(error).__name__}: {error}"
+        if not logits.isfinite().all():
+            return None, "the classifier gives this photo logits that are not finite numbers"
+        return logits, ""
 
     def _correct(self, logits: Tensor, label: int | None) -> bool:
         if label is None or not 0 <= label < len(logits):
