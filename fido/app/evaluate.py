@@ -200,15 +200,29 @@ def check_baseline(cfg: DictConfig, evaluation: Evaluation) -> None:
 
 
 def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> EvaluationResult:
-    """Score what is left to score and write tables and figures."""
+    """Score what is left to score and write tables and figures.
+
+    Raises:
+        ValueError: If nothing can be scored; counts what there is instead.
+    """
     options = cfg.evaluation
     bootstrap = Bootstrap(options.resamples, options.level, options.seed)
     results = evaluation.run()
     if options.only_flipped:
         results = only_flipped(results)
+    if not any(len(row.scores) for table in results.values() for row in table.values()):
+        raise ValueError(f"nothing was scored: {_counted(evaluation.counts()) or 'no images'}")
     evaluated = write_evaluation(folder, evaluation, results, options.compare_to, bootstrap)
     write_comparisons(cfg, evaluated, list(evaluation.stored.stores), bootstrap)
     return evaluated
+
+
+def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Rows with what they hold: "lime: 0 explained, 3 failed"."""
+    return "; ".join(
+        f"{row}: " + ", ".join(f"{number} {status}" for status, number in held.items())
+        for row, held in counts.items()
+    )
 
 
 def score_sweep(cfg: DictConfig, folder: Path) -> EvaluationResult | None:

@@ -64,6 +64,7 @@ class ResultsStore:
             run_settings.begin(self.folder, settings, made_by)
         self.explanations.mkdir(parents=True, exist_ok=True)
         self._index = ResultsIndex(self.explanations)
+        self._compared: set[str] = set()  # ids of results whose photos are known to be the run's
         self._claims = PhotoClaims(self.folder / ".photos", self._photo_of)
 
     def __contains__(self, key: Key | str) -> bool:
@@ -99,12 +100,26 @@ class ResultsStore:
             PhotoMismatchError: If one is not; names it.
         """
         self._index.refresh()
+        self.check_photos_again(photos)
+
+    def check_photos_again(self, photos: Iterable[tuple[str, Path]]) -> None:
+        """See that photos are those of results that have come since; see `check_photos`.
+
+        The folder is not looked into: it goes by the last look.
+        """
         stored = {}
         for key in self._index.sorted_keys():
-            file = self._index.get(key)
+            file = None if key.image_id in self._compared else self._index.get(key)
             if file is not None and file.photo is not None:
                 stored[key.image_id] = file.photo
         self._claims.check(stored, photos)
+        self._compared |= stored.keys()
+
+    def check_photo(self, key: Key, path: Path) -> None:
+        """See that a photo is the one that a result was made of; see `check_photos`."""
+        photo = self.photo(key)
+        if photo is not None:
+            self._claims.check({key.image_id: photo.sha256}, [(key.image_id, path)])
 
     def figure_path(self, key: Key) -> Path:
         """Where the figure of a result belongs."""

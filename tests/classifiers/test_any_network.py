@@ -243,6 +243,7 @@ def refusing(error):
         (lambda: Then(small(), lambda z: z.argmax(1)), "numbers that the argmax is taken of"),
         (lambda: Then(small(), lambda z: {}), "NoneType"),
         (lambda: nn.Linear(100, 2), "Linear cannot classify"),
+        (lambda: Then(BoxBrightness(), lambda z: 100 * z.softmax(1)), "percentages are no logits"),
         (lambda: Then(small(), refusing(AssertionError("too small"))), "batch.*: too small"),
         (lambda: Then(small(), refusing(ZeroDivisionError())), "batch.*: ZeroDivisionError"),
         (lambda: "resnet50", "must be a torch.nn.Module.*got str"),

@@ -118,3 +118,27 @@ def test_claims_of_those_who_died_and_half_lines_hold_nothing_up(tmp_path, monke
     save(ResultsStore(tmp_path), "mine", 1)
     with pytest.raises(PhotoMismatchError):
         save(ResultsStore(tmp_path), "dead", 2)
+
+
+@pytest.mark.parametrize("when", ["before the first look", "while it works"])
+def test_what_another_process_saves_of_another_photo_is_not_taken_for_done(tmp_path, when):
+    """Both have found the folder empty; the other one is first."""
+    for folder, box in (("mine", (0, 0, 30, 20)), ("others", (8, 12, 20, 28))):
+        write_photo(tmp_path / folder / "p.png", box)
+    source = FolderPhotos(path=str(tmp_path / "mine"), size=(40, 48), crop_fraction=1.0)
+    entries, store = source.selected(), ResultsStore(tmp_path / "run")
+    store.check_photos((entry.id, entry.path) for entry in entries)
+    explainer = Center()
+    if when == "before the first look":
+        run(tmp_path / "run", tmp_path / "others")
+    else:
+        load = source.load
+
+        def late(entry):
+            run(tmp_path / "run", tmp_path / "others")
+            return load(entry)
+
+        source.load = late
+    runner = Runner(planted_classifier(), MeanInfiller(), explainer, store, target=1)
+    with pytest.raises(PhotoMismatchError, match=r"another photo under the id 'p'.*others"):
+        runner.run(source, entries)
