@@ -125,6 +125,7 @@ def test_a_name_is_not_replaced_on_its_way_into_a_source(name):
     assert node.path == name
     assert build(node) == {"path": name, "deep": [{"a": name}]}
 
+
 def test_a_sweep_may_be_asked_for_anywhere_on_the_line():
     assert _sweep_first(["a=1", "-m", "b=1,2"]) == ["-m", "a=1", "b=1,2"]
     assert _sweep_first(["a=-m", "--multirun"]) == ["--multirun", "a=-m"]
