@@ -111,7 +111,7 @@ def test_what_there_is_to_doubt_is_said_below_the_table(tmp_path):
     few = explain(tmp_path, "explainer.steps=2", *line, "hydra.run.dir=few")
     assert "\np: not converged: 2 steps are too few, 100% of the cells undecided" in few.stdout
     assert "infilled by ca whatever the method, in the picture by mean\n" in few.stdout
-    flat = explain(tmp_path, "explainer=center", *line, "classifier.network.gain=0.0001", "-m")
+    flat = explain(tmp_path, "explainer.steps=2", *line, "classifier.network.gain=0.0001", "-m")
     assert "p: p(class) is the same with only the region as without it" in flat.stdout, flat.stderr
     assert "job 1 of 1" in flat.stdout
     assert not [*tmp_path.glob("outputs/sweeps/*+*")]
