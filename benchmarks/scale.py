@@ -8,8 +8,7 @@
   same command, which finds nothing to do.
 - folders: files of a result's size written, listed and read in one folder, and in 256 folders by
   the first two digits of a digest.
-- tables: `fido evaluate` of six stores whose results are copies and whose stored scores are drawn,
-  with 2,000 images each; and again with their scores repeated for all images, once they are read.
+- tables: `fido evaluate` of six stores whose results are copies and whose stored scores are drawn.
 
 Printed are the seconds of the process's own work (user and system), seconds by the clock, the peak
 memory, and the files and bytes on disk.
@@ -27,12 +26,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    from fido.evaluation.frame import Results
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers"), str(ROOT / "benchmarks")]
@@ -52,8 +45,6 @@ CLASSIFIER = (
 )
 """The classifier of the tests on images of 10 x 12 pixels; no network infills."""
 RUN = (*CLASSIFIER, "infiller=mean", "figures=false", "report=false", "data=folder")
-READ = 2000
-"""Images whose stored scores are read for tables."""
 ROWS = ("gradient", "integrated_gradients", "smoothgrad", "random_map", "center", "full")
 METRICS = "metrics=[deletion,insertion,saliency_metric,cost,removal_curve]"
 
@@ -144,49 +135,13 @@ def measure_tables(count: int) -> None:
     for row in ROWS:
         line = (*RUN, f"explainer={row}", "data.path=photos", f"hydra.run.dir={row}")
         measured(lambda line=line: command("explain", *line, METRICS))
-    read = min(count, READ)
     for row in ROWS:
-        fill(Path(row), read)
+        fill(Path(row), count)
     stores = ",".join(ROWS)
     line = (*CLASSIFIER, METRICS, f"store={stores}", "trust=true", "evaluation.reference_rows=[]")
-
-    def grown() -> None:
-        from fido.evaluation.evaluation import Evaluation
-
-        whole = Evaluation.run
-        Evaluation.run = lambda self: repeated(whole(self), count)  # type: ignore[method-assign]
-        command("evaluate", *line, "hydra.run.dir=grown")
-
-    for number, work in ((read, lambda: command("evaluate", *line)), (count, grown)):
-        before = time.time()
-        values = measured(work)
-        (table,) = (p for p in Path().rglob("tables.md") if p.stat().st_mtime > before)
-        report(f"tables of {len(ROWS)} rows", number, {**values, **disk(table.parent)})
-
-
-def repeated(results: Results, count: int) -> Results:
-    """Scores of more images: those that there are, again and again."""
-    from fido.evaluation.frame import RowScores
-    from fido.metrics.score_set import ScoreSet
-
-    more: dict[str, dict[str, RowScores]] = {}
-    for metric, rows in results.items():
-        for row, content in rows.items():
-            scores, n = content.scores, len(content.scores)
-            take = np.arange(count) % n
-            ids = [sys.intern(f"{scores.ids[i % n]}_{i // n:05d}") for i in range(count)]
-            more.setdefault(metric, {})[row] = RowScores(
-                content.metric,
-                ScoreSet(
-                    ids,
-                    {name: values[take] for name, values in scores.values.items()},
-                    None if scores.curve is None else scores.curve[take],
-                    {name: vectors[take] for name, vectors in scores.features.items()},
-                ),
-                content.targets[take],
-                content.seeds[take],
-            )
-    return more
+    values = measured(lambda: command("evaluate", *line, "hydra.run.dir=tables"))
+    (table,) = Path("tables").rglob("tables.md")
+    report(f"tables of {len(ROWS)} rows", count, {**values, **disk(table.parent)})
 
 
 MEASURED: dict[str, Callable[[int], None]] = {

@@ -29,7 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers"), str(ROOT / "benchmarks")]
 
-from scale import FIRST, RUN, command, photo  # noqa: E402
+from kills import fork, warm  # noqa: E402
+from scale import FIRST, RUN, photo  # noqa: E402
 
 WORKERS = 4
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -124,7 +125,6 @@ def main() -> None:
     given = parser.parse_args()
     line = [*RUN, f"explainer={given.method}"]
     line += [f"explainer.steps={given.steps}", "mask.grid=[5,6]"] if given.steps else []
-    from kills import warm
 
     warm()
     with tempfile.TemporaryDirectory() as folder:
@@ -144,22 +144,6 @@ def main() -> None:
         os.chdir(ROOT)
 
 
-def start(*words: str) -> int:
-    """A command in a child of this process."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        place = os.open("errors.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(place, 2)
-        command("explain", *words)
-        code = 0
-    finally:
-        os._exit(code)
-
-
 def alive(child: int) -> bool:
     """Whether a child works still.
 
@@ -168,13 +152,14 @@ def alive(child: int) -> bool:
     """
     ended, status = os.waitpid(child, os.WNOHANG)
     if ended and status:
-        raise RuntimeError(Path("errors.txt").read_text()[-2000:])
+        raise RuntimeError(Path("log.txt").read_text()[-2000:])
     return not ended
 
 
 def single(line: list[str], count: int) -> dict[str, object]:
     """One process."""
-    child, watch = start(*line, "data.path=few", "hydra.run.dir=single"), Watch(Path("single"))
+    child = fork("explain", *line, "data.path=few", "hydra.run.dir=single")
+    watch = Watch(Path("single"))
     while alive(child):
         watch.look([child])
         time.sleep(0.5)
@@ -187,7 +172,7 @@ def shards(line: list[str], count: int) -> dict[str, object]:
         (*line, "data.path=photos", "hydra.run.dir=shards", f"num_shards={WORKERS}", f"shard={i}")
         for i in range(WORKERS)
     ]
-    children, watch = [start(*one) for one in words], Watch(Path("shards"))
+    children, watch = [fork("explain", *one) for one in words], Watch(Path("shards"))
     working, every, killed = list(children), list(children), 0
     while working:
         look = watch.look(every)
@@ -197,7 +182,7 @@ def shards(line: list[str], count: int) -> dict[str, object]:
             working.remove(children[1])
             killed = time.time_ns()
             before = set(os.listdir("shards/explanations"))
-            working.append(start(*words[1]))
+            working.append(fork("explain", *words[1]))
             every.append(working[-1])
         working = [child for child in working if alive(child)]
         time.sleep(1)
@@ -207,7 +192,7 @@ def shards(line: list[str], count: int) -> dict[str, object]:
 def ray(line: list[str], count: int) -> dict[str, object]:
     """Four workers of Ray, of which one is killed."""
     words = ("executor=ray", f"executor.num_shards={WORKERS}", "executor.cpus=0.5")
-    driver = start(*line, "data.path=photos", "hydra.run.dir=ray", *words)
+    driver = fork("explain", *line, "data.path=photos", "hydra.run.dir=ray", *words)
     watch, killed, every = Watch(Path("ray")), 0, [driver]
     notes = [Path(f"ray/env/shard_{i}_of_{WORKERS}.json") for i in range(WORKERS)]
     while alive(driver):

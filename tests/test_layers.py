@@ -50,7 +50,7 @@ SHARED = {
     "explainers": {"base", "attribution", "counterfactual", "mask_optimisation"},
     "infillers": {"base", "filters", "resolution", "blur_pyramid", "perturbed_image"},
     "metrics": {"base", "functional", "score_set", "subjects"},
-    "networks": {"push_pull"},
+    "networks": {"push_pull", "vae_layers"},
 }
 
 

@@ -42,6 +42,9 @@ def test_samples_convert_types_and_batches_of_one(image):
         Image.fromarray(BYTES.permute(1, 2, 0).numpy()),
         PIXELS.double().numpy()[None],
         PIXELS.permute(1, 2, 0).half(),
+        PIXELS.numpy().astype(">f4"),
+        PIXELS.to_sparse(),
+        np.ma.masked_array(PIXELS.numpy(), False),
     ],
 )
 def test_explain_takes_images_in_every_unambiguous_form(image):
@@ -70,6 +73,18 @@ def test_other_pixels_are_refused_with_what_to_do(image, words):
         Sample("x", image)
     with pytest.raises(ValueError, match=words):
         fido.explain(planted_classifier(), image, method="gradient")
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.ma.masked_array(PIXELS.numpy(), PIXELS.numpy() > 0.5), r"image\.filled"),
+        (PIXELS.to("meta"), "has no pixels"),
+    ],
+)
+def test_pixels_that_are_not_there_are_refused(image, words):
+    with pytest.raises(ValueError, match=words):
+        fido.load_image(image)
 
 
 @pytest.mark.parametrize("target", [-1, 2, 7])

@@ -78,6 +78,8 @@ def explain(
         target: The class to explain: None for the predicted one, "second" for the runner-up, a
             class index, or a class name.
         method: Name of a file in `conf/explainer`: "fido", "bbmp", "lime", "rise", "grad_cam", ...
+            Methods of counterfactual images ("dvce", "pgd", "ace", ...) need another class as
+            `target`.
         infiller: What stands in for dropped pixels: name of a file in `conf/infiller` ("ca",
             "blur", "mean", ...), or an `Infiller`. Not used by methods that take none.
         objective: "ssr", the smallest region that keeps the class, "sdr", the smallest region
@@ -99,7 +101,8 @@ def explain(
             sparsity, grid, learning_rate, rows_per_pass, ...
 
     Returns:
-        The explanation; `saliency` is (1, h, w), `region` where it exceeds its threshold. Its
+        The explanation; `saliency` is (1, h, w), `region` where it exceeds its threshold, and
+        `counterfactual` the changed image, (3, h, w) uint8, of methods that make one. Its
         `failure` says why there is no usable map, if there is none.
 
     Raises:

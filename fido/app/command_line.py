@@ -32,6 +32,8 @@ from fido.app.help import command_help, first_comment
 from fido.app.messages import check_names, explained
 from fido.app.quoting import quoted
 from fido.app.sweep_end import sweep_results
+from fido.runtime.collector import heap_left_alone
+from fido.runtime.folder_lock import alone, at_work
 
 ABOUT = "explain image classifiers by counterfactual infilling, and measure the explanations"
 COMMANDS = ("explain", "evaluate", "train", "report", "compare", "dashboard")
@@ -103,9 +105,15 @@ def run(command: str, words: Sequence[str], called: str) -> None:
         started = hydra.main(str(conf_folder()), command, version_base="1.3")
         sys.path.append(os.getcwd())  # of classifier.network._target_=my_module.load
         # Hydra takes its words from here only.
-        sys.argv = [called, *quoted(words)]
+        sys.argv = [called, *_sweep_first(quoted(words))]
         with sweep_results():
             started(task)()
+
+
+def _sweep_first(words: list[str]) -> list[str]:
+    """Words with `-m` in front: Hydra's parser takes no flag between settings."""
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    return [*flags, *(word for word in words if word not in flags)]
 
 
 def use_utf8() -> None:
@@ -155,16 +163,17 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
         from hydra.types import RunMode
 
         folder = Path(HydraConfig.get().runtime.output_dir)
-        # Of several shards another one may be at work in the folder.
-        own = is_empty(folder) and cfg.get("num_shards", 1) == 1
         try:
-            return task(cfg)
+            with heap_left_alone(), at_work(folder):
+                own = is_empty(folder)
+                return task(cfg)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on()) from None
         except Exception as error:
-            if own and explained(error) is not None and not _is_anothers(error):
-                remove_begun(folder)
-            remove_unused(folder)
+            with alone(folder) as nobody_else:
+                if own and nobody_else and explained(error) is not None and not _is_anothers(error):
+                    remove_begun(folder)
+                remove_unused(folder)
             if HydraConfig.get().mode == RunMode.RUN:
                 raise RunError(error) from None
             raise

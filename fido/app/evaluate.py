@@ -119,14 +119,21 @@ def evaluation_of_stores(
         cfg.evaluation.only_correct,
         cfg.evaluation.common_images_only,
     )
-    exclude_guides(parts, stores, device)
+    exclude_guides(parts, stores, builder.classifier_of)
     return Evaluation(parts, stored, folder, progress)
 
 
 def exclude_guides(
-    parts: Sequence[Part], stores: Mapping[str, ResultsStore], device: torch.device
+    parts: Sequence[Part],
+    stores: Mapping[str, ResultsStore],
+    classifier_of: Callable[[Mapping[str, Any]], Classifier],
 ) -> None:
     """Keep the networks that guided counterfactuals from being their oracles.
+
+    Args:
+        parts: What is scored.
+        stores: Row name to store.
+        classifier_of: See `MetricBuilder.classifier_of`.
 
     Raises:
         ValueError: If one is an oracle and is not to be skipped, or cannot be built.
@@ -141,7 +148,7 @@ def exclude_guides(
                 continue
             key = json.dumps(settings, sort_keys=True)
             if key not in built:
-                built[key] = build_classifier(OmegaConf.create(settings), device)
+                built[key] = classifier_of(settings)
             for metric in oracles:
                 metric.exclude(built[key], f"the guide of {name}")
 
@@ -193,15 +200,29 @@ def check_baseline(cfg: DictConfig, evaluation: Evaluation) -> None:
 
 
 def finish(cfg: DictConfig, evaluation: Evaluation, folder: Path) -> EvaluationResult:
-    """Score what is left to score and write tables and figures."""
+    """Score what is left to score and write tables and figures.
+
+    Raises:
+        ValueError: If nothing can be scored; counts what there is instead.
+    """
     options = cfg.evaluation
     bootstrap = Bootstrap(options.resamples, options.level, options.seed)
     results = evaluation.run()
     if options.only_flipped:
         results = only_flipped(results)
+    if not any(len(row.scores) for table in results.values() for row in table.values()):
+        raise ValueError(f"nothing was scored: {_counted(evaluation.counts()) or 'no images'}")
     evaluated = write_evaluation(folder, evaluation, results, options.compare_to, bootstrap)
     write_comparisons(cfg, evaluated, list(evaluation.stored.stores), bootstrap)
     return evaluated
+
+
+def _counted(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Rows with what they hold: "lime: 0 explained, 3 failed"."""
+    return "; ".join(
+        f"{row}: " + ", ".join(f"{number} {status}" for status, number in held.items())
+        for row, held in counts.items()
+    )
 
 
 def score_sweep(cfg: DictConfig, folder: Path) -> EvaluationResult | None:

@@ -163,12 +163,12 @@ def execute(
         if cfg.export and not summary["missing"]:
             exported = write_exports(store, list(cfg.export), None, originals_of(source))
             print(f"exports: {exported}")
-        if cfg.get("metrics") and not summary["missing"]:
+        explained = summary["images"].get("explained", 0)
+        if cfg.get("metrics") and explained and not summary["missing"]:
             evaluated = finish(cfg, scoring, store.folder / cfg.evaluation.name)
             logger.measures(evaluated.means(name))
             logger.scores(evaluated.folder / "scores.csv", evaluated.figures)
-    explained = store.scores()
-    terminal.close(cfg.output_dir, summary["missing"], sorted(explained.items()))
+    terminal.close(cfg.output_dir, summary["missing"], store.scores(terminal.shown), explained)
     if source.least_share < SAID_BELOW:
         terminal.say(
             f"cropped: of a photo the classifier was shown {source.least_share:.0%} of the area, "

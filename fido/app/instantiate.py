@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,8 @@ def build(node: DictConfig, **shared: Any) -> Any:
         if OmegaConf.is_missing(given, name):
             raise ValueError(f"give {node._get_full_key(name)}=VALUE: it has no default")
     given._set_parent(node._get_parent())  # interpolations reach the rest of the configuration
+    given = OmegaConf.create(_literal(OmegaConf.to_container(given, resolve=True)))
+    given._set_parent(node._get_parent())  # of which errors speak
     try:
         # Shared objects go to the constructor itself: Hydra would try to instantiate their parts.
         return instantiate(given, _convert_="all", _partial_=True)(**fill)
@@ -45,6 +48,21 @@ def build(node: DictConfig, **shared: Any) -> Any:
         raise own from None
     except TypeError as error:  # such as `steps=many`
         raise ValueError(f"{node._get_full_key(None)}: {error}") from error
+
+
+def _literal(value: Any) -> Any:
+    """Plain values in which Hydra's `instantiate` replaces nothing.
+
+    It resolves texts twice, so that "${...}" in the name of a file would be replaced.
+    """
+    if isinstance(value, dict):
+        return {key: _literal(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_literal(child) for child in value]
+    if isinstance(value, str) and "${" in value:
+        for _ in range(2):
+            value = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", value)
+    return value
 
 
 def build_classifier(node: DictConfig, device: torch.device) -> Classifier:

@@ -67,7 +67,7 @@ class MetricBuilder:
         }
         nodes = {str(name): node for name, node in (self.cfg.get("metrics") or {}).items()}
         uses = {name for name, node in nodes.items() if OmegaConf.is_missing(node, "classifier")}
-        classifier = self._build_classifier(settings) if uses else None
+        classifier = self.classifier_of(settings) if uses else None
         if classifier is not None and explained not in (None, classifier.weights_sha256):
             raise ValueError(
                 "a store explains a classifier with other weights than those that its settings "
@@ -90,7 +90,12 @@ class MetricBuilder:
                 of_metrics[name]["classifier"] = settings
         return metrics, of_metrics
 
-    def _build_classifier(self, settings: Mapping[str, Any]) -> Classifier:
+    def classifier_of(self, settings: Mapping[str, Any]) -> Classifier:
+        """A classifier that a store speaks of.
+
+        Raises:
+            ValueError: If it cannot be built, or its settings would run code of somebody else.
+        """
         if settings == self.default:
             return self.classifier
         check_trusted(settings, self.cfg.get("trust", True))  # explain scores its own stores

@@ -15,10 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from fido.app.instantiate import build
 from fido.loggers.wandb import close
-from fido.runtime.files import write_json
+from fido.runs.run_settings import SettingsMismatchError, differences
+from fido.runtime.files import read_json, write_json
 from fido.runtime.memory import keep_freed_memory
 from fido.runtime.trainer_environment import own_environment
 from fido.training.checkpoint import TrainingCheckpoint
+
+MADE_OF = ["training", "photos", "data", "seed"]
+"""Groups of settings that determine a network."""
+
+NOTE = "training.json"
 
 
 class Photos(Protocol):
@@ -41,11 +47,41 @@ def run(cfg: DictConfig) -> None:
     """Train a network, or go on with the training that lies in `output_dir`.
 
     A model is one file `conf/train/model/<name>.yaml` and the class of its `training`.
+
+    Raises:
+        SettingsMismatchError: If the training there is another one; see `check_training`.
     """
     photos = training_photos(cfg)
+    check_training(cfg, photos)
     if photos.classes:
         write_json(Path(cfg.output_dir) / "classes.json", list(photos.classes))
     train(cfg, photos, **schedule(cfg, photos))
+
+
+def check_training(cfg: DictConfig, photos: Photos) -> None:
+    """See that a training that goes on is the one that was begun in its folder.
+
+    What determines the network is noted in `training.json`: network, losses, photos, classes, seed.
+    How long it is trained, where it computes and what is logged may change.
+
+    Raises:
+        SettingsMismatchError: Names what differs.
+    """
+    folder = Path(cfg.output_dir)
+    groups = OmegaConf.masked_copy(cfg, MADE_OF)
+    groups._set_parent(cfg)
+    made_of: Any = OmegaConf.to_container(groups, resolve=True)
+    made_of["photos"].pop("cache", None)
+    made_of["classes"] = list(photos.classes)
+    there = read_json(folder / NOTE) if (folder / "last.ckpt").exists() else {}
+    differ = differences(there, made_of) if there else []
+    if differ:
+        raise SettingsMismatchError(
+            f"{folder} holds a training with other settings:\n"
+            + "\n".join(differ)
+            + "\nChoose another folder (output_dir=DIR), or remove last.ckpt there to begin anew"
+        )
+    write_json(folder / NOTE, made_of)
 
 
 def training_photos(cfg: DictConfig) -> Photos:

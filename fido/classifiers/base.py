@@ -219,7 +219,9 @@ class Classifier(nn.Module):
         with torch.enable_grad():
             try:
                 return self._outputs(image.requires_grad_())
-            except (RuntimeError, TypeError, IndexError, KeyError, AttributeError) as error:
+            except ValueError:  # its own words, or ours
+                raise
+            except Exception as error:  # whatever the network raises
                 raise ValueError(self._refusal(error)) from error
 
     def _refusal(self, error: Exception) -> str:

@@ -31,8 +31,10 @@ def huggingface_classifier(
             "classifier=huggingface needs transformers: pip install 'fido-xai[huggingface]'"
         ) from error
     try:
-        network = AutoModelForImageClassification.from_pretrained(name, use_safetensors=True)
-        processor: Any = AutoImageProcessor.from_pretrained(name)
+        network = AutoModelForImageClassification.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=False
+        )
+        processor: Any = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except OSError as error:
         raise FileNotFoundError(
             f"no image classifier at {name!r}: expected a folder with config.json, "

@@ -84,9 +84,19 @@ def meaning_of(output: Tensor) -> Meaning:
 
     Args:
         output: (n, classes), with its graph if there is one.
+
+    Raises:
+        ValueError: If they are percentages.
     """
     values = output.detach().float()
     columns = output.shape[1]
+    if columns > 1 and bool((values >= 0).all() & ((values.sum(1) - 100).abs() < 0.1).all()):
+        if len(values) > 1:
+            raise ValueError(
+                "the network's outputs add up to 100 for every image: percentages are no logits; "
+                "divide them by 100, or return what goes into the softmax"
+            )
+        return Meaning("logits", columns, True)  # one image may do so by chance
     if not bool(((values >= 0) & (values <= 1)).all()):
         return Meaning("logits", columns)
     if columns > 1 and bool(((values.sum(1) - 1).abs() < 1e-3).all()):

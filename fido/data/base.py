@@ -158,7 +158,7 @@ class PhotoSource(ABC):
             outside = [i for i in self.index if not -len(entries) <= i < len(entries)]
             if outside:
                 raise ValueError(f"data.index={outside[0]}, but there are {len(entries)} images")
-            entries = [entries[i] for i in self.index]
+            entries = [entries[i] for i in dict.fromkeys(i % len(entries) for i in self.index)]
         if self.ids is not None:
             known = {entry.id: entry for entry in entries}
             missing = [wanted for wanted in self.ids if wanted not in known]
@@ -167,7 +167,7 @@ class PhotoSource(ABC):
                     f"data.ids: no image {missing[0]!r}; the first ids are "
                     f"{', '.join(list(known)[:5])}"
                 )
-            entries = [known[wanted] for wanted in self.ids]
+            entries = [known[wanted] for wanted in dict.fromkeys(self.ids)]
         if not entries:
             raise ValueError("the data source holds no images")
         if self.classes is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,19 @@ def class_indices(folders: Sequence[str], class_names: Sequence[str]) -> dict[st
     Raises:
         ValueError: Names the first folder that is no class.
     """
-    known = {_plain(name): index for index, name in reversed(list(enumerate(class_names)))}
+    known = {_plain(name): index for index, name in enumerate(class_names)}
+    often = Counter(map(_plain, class_names))
     wnids: list[str] = []
     if len(class_names) == 1000:
         wnids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
     found: dict[str, int] = {}
     for folder in folders:
+        if often[_plain(folder)] > 1:
+            several = [i for i, name in enumerate(class_names) if _plain(name) == _plain(folder)]
+            raise ValueError(
+                f"folder {folder!r} stands for several classes of this classifier; name it by an "
+                f"index, one of {', '.join(map(str, several))}"
+            )
         if _plain(folder) in known:
             found[folder] = known[_plain(folder)]
         elif folder.isdecimal() and int(folder) < len(class_names):

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 from tifffile import PHOTOMETRIC, PLANARCONFIG, TiffFile, TiffFileError
 
+from fido.data.formats import most_pixels
+
 TIFF = frozenset((".tif", ".tiff"))
 
 OTHER_BYTE = {
@@ -53,23 +55,24 @@ def _tiff(path: Path) -> DeepPixels | None:
             page: Any = file.pages[0]
             size = page.imagewidth * page.imagelength
             kinds = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB)
-            if page.bitspersample <= 8 or page.photometric not in kinds or size > _largest():
+            if page.bitspersample <= 8 or page.photometric not in kinds or size > most_pixels():
                 return None
-            values = page.asarray()
+            bands, shape, kind = page.samplesperpixel, page.shape, page.dtype
+            readable = bands <= 4 and page.imagedepth == 1  # else no memory is taken for it
+            values = page.asarray() if readable else np.empty(0)
             planes = page.planarconfig == PLANARCONFIG.SEPARATE and values.ndim == 3
             inverted = page.photometric == PHOTOMETRIC.MINISWHITE
             tag = page.tags.get(ExifTags.Base.Orientation)
             turned = 1 if tag is None else int(tag.value)
     except (TiffFileError, ValueError, ImportError):  # no TIFF, or a compression it cannot read
         return None
+    if not readable or values.ndim not in (2, 3) or values.dtype.kind not in "iuf":
+        raise ValueError(
+            f"it holds {shape} values of type {kind}; expected one picture, grey or RGB, with or "
+            "without alpha"
+        )
     if planes:
         values = np.moveaxis(values, 0, -1)
-    bands = 1 if values.ndim == 2 else values.shape[2]
-    if values.ndim not in (2, 3) or bands > 4 or values.dtype.kind not in "iuf":
-        raise ValueError(
-            f"it holds {values.shape} values of type {values.dtype}; expected one picture, grey or "
-            "RGB, with or without alpha"
-        )
     return _split(values)._replace(inverted=inverted, orientation=turned)
 
 
@@ -116,8 +119,3 @@ def _split(values: npt.NDArray[Any]) -> DeepPixels:
     whole = np.issubdtype(values.dtype, np.integer)
     opaque = np.iinfo(values.dtype).max if whole else 1.0
     return DeepPixels(colours, np.clip(values[..., -1] / opaque, 0, 1))
-
-
-def _largest() -> float:
-    """Pixels beyond which Pillow refuses a file."""
-    return 2 * (Image.MAX_IMAGE_PIXELS or float("inf"))

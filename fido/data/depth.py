@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,9 @@ BITS = (8, 10, 12, 14, 16)
 FEW = 1000
 """One of so many pixels may lie outside: resampling overshoots, sensors have hot pixels."""
 
+ROWS = 256
+"""Of a photo that are converted at once."""
+
 _said: set[str] = set()
 
 
@@ -32,14 +37,18 @@ def eight_bits(
         range: See `limits`.
         name: Of the file, for what is said about it.
     """
-    exact = np.asarray(values, dtype=np.float64)
-    low, high = limits(exact, range, np.issubdtype(values.dtype, np.integer), name)
-    share = (np.nan_to_num(exact, nan=low, posinf=high, neginf=low) - low) / (high - low)
-    return np.clip(np.round(share * 255), 0, 255).astype(np.uint8)
+    low, high = limits(values, range, np.issubdtype(values.dtype, np.integer), name)
+    grey = np.empty(values.shape, np.uint8)
+    # Rows at a time: all of a large photo in 64 bits would be many times its size.
+    for first in builtins.range(0, len(values), ROWS):
+        rows = np.asarray(values[first : first + ROWS], dtype=np.float64)
+        share = (np.nan_to_num(rows, nan=low, posinf=high, neginf=low) - low) / (high - low)
+        grey[first : first + ROWS] = np.clip(np.round(share * 255), 0, 255)
+    return grey
 
 
 def limits(
-    values: npt.NDArray[np.float64], range: Range, whole: bool, name: str = ""
+    values: npt.NDArray[Any], range: Range, whole: bool, name: str = ""
 ) -> tuple[float, float]:
     """The values that are black and white.
 
@@ -58,11 +67,11 @@ def limits(
     """
     if range != "auto":
         return _given(range)
-    finite = values[np.isfinite(values)]
+    finite = values.ravel() if whole else values[np.isfinite(values)]
     if finite.size == 0:
         raise ValueError("no pixel is a finite number")
     outside = finite.size // FEW
-    ordered = np.partition(finite.ravel(), [outside, finite.size - 1 - outside])
+    ordered = np.partition(finite, [outside, finite.size - 1 - outside])
     low, high = float(ordered[outside]), float(ordered[finite.size - 1 - outside])
     if low < (0 if whole else -0.01):
         if not whole and low >= -1.01 and high <= 1.01:

@@ -67,10 +67,12 @@ def open_dicom(path: Path, range: Range = "auto") -> Image.Image:
     pydicom = import_module("pydicom")
     pixels = import_module("pydicom.pixels")
     dataset = pydicom.dcmread(path)
-    values = dataset.pixel_array
-    kind = str(dataset.PhotometricInterpretation)
     if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
         raise ValueError(f"it holds {dataset.NumberOfFrames} frames; give one picture a file")
+    if (size := int(dataset.Rows) * int(dataset.Columns)) > most_pixels():
+        raise Image.DecompressionBombError(f"{size} pixels, the limit is {most_pixels():.0f}")
+    values = dataset.pixel_array
+    kind = str(dataset.PhotometricInterpretation)
     if values.ndim == 3:
         colours = pixels.convert_color_space(values, kind, "RGB") if kind != "RGB" else values
         return Image.fromarray(np.asarray(colours, np.uint8))
@@ -82,6 +84,11 @@ def open_dicom(path: Path, range: Range = "auto") -> Image.Image:
         range = f"{width}/{centre}"
     grey = eight_bits(values, range, path.name)
     return Image.fromarray(255 - grey if kind == "MONOCHROME1" else grey).convert("RGB")
+
+
+def most_pixels() -> float:
+    """Pixels beyond which no image is read; Pillow's limit."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or float("inf"))
 
 
 def _first(value: object) -> float:

@@ -86,9 +86,7 @@ def pixels_of(image: np.ndarray | Tensor) -> Tensor:
         ValueError: If shape, type or range is another; says what to do.
     """
     # A copy in either case: what the user does with the pixels later changes nothing here.
-    pixels = (
-        image.detach().cpu().clone() if isinstance(image, Tensor) else torch.tensor(image.copy())
-    )
+    pixels = _own(image)
     if pixels.ndim == 4:
         if len(pixels) != 1:
             raise ValueError(
@@ -97,6 +95,17 @@ def pixels_of(image: np.ndarray | Tensor) -> Tensor:
         pixels = pixels[0]
     pixels = _channels_first(pixels)
     return unit_pixels(pixels)
+
+
+def _own(image: np.ndarray | Tensor) -> Tensor:
+    """A copy on the CPU, dense and in this machine's byte order."""
+    if isinstance(image, Tensor):
+        if image.is_meta:
+            raise ValueError("a tensor of the device meta has no pixels")
+        return image.detach().to_dense().cpu().clone()
+    if np.ma.is_masked(image):
+        raise ValueError("pixels of a masked array are missing: give them a colour, image.filled()")
+    return torch.tensor(image.astype(image.dtype.newbyteorder("=")))
 
 
 def _channels_first(pixels: Tensor) -> Tensor:

@@ -38,7 +38,13 @@ class ImageNetValidation(PhotoSource):
             )
         wnids = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
         index_of = {wnid: index for index, wnid in enumerate(wnids)}
-        files = {path.stem: path for path in photo_files(self.root, (".jpeg",))}
+        files: dict[str, Path] = {}
+        for path in photo_files(self.root, (".jpeg",)):
+            if files.setdefault(path.stem, path) != path:
+                raise ValueError(
+                    f"data.root={self.root}: {path.name} is there twice, "
+                    f"{files[path.stem]} and {path}"
+                )
         entries: dict[str, Entry] = {}
         for line, row in read_table(self.boxes, ("ImageId", "PredictionString")):
             image_id, words = row["ImageId"], row["PredictionString"].split()

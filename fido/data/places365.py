@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fido.data.base import Entry, PhotoSource
+from fido.data.base import Entry, PhotoSource, unique_ids
 
 CLASSES = 365
 _WHERE = "of the project Places365 (places2.csail.mit.edu, Places365-Standard)"
@@ -38,18 +38,19 @@ class Places365Validation(PhotoSource):
                 f"{_WHERE} and place the folder of the JPEGs there"
             )
         names = {path.name for path in self.root.iterdir()}
+        listed = {name: label for name, label in self._listed().items() if name in names}
+        ids = unique_ids([Path(name) for name in listed])
         entries = [
-            Entry(Path(name).stem, self.root / name, label)
-            for name, label in self._listed()
-            if name in names
+            Entry(image_id, self.root / name, label)
+            for image_id, (name, label) in zip(ids, listed.items(), strict=True)
         ]
         if not entries:
             raise FileNotFoundError(f"data.root={self.root}: none of the JPEGs in {self.labels}")
         return entries
 
-    def _listed(self) -> list[tuple[str, int]]:
-        """File name and class index of every line."""
-        listed = []
+    def _listed(self) -> dict[str, int]:
+        """File name to class index."""
+        listed: dict[str, int] = {}
         lines = self.labels.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, start=1):
             words = line.split()
@@ -58,5 +59,6 @@ class Places365Validation(PhotoSource):
                     f"{self.labels}, line {number}: expected a file name and a class index below "
                     f"{CLASSES}, got {line!r}"
                 )
-            listed.append((words[0].lstrip("/"), int(words[1])))
+            if listed.setdefault(words[0].lstrip("/"), int(words[1])) != int(words[1]):
+                raise ValueError(f"{self.labels}, line {number}: another class of {words[0]!r}")
         return listed

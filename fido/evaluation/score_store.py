@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,14 @@ class ScoreStore:
 
         A file that cannot be read is set aside, so that what it held is scored again.
         """
-        path = self.folder / f"{file_stem(key)}.json"
+        path = f"{self.folder}/{file_stem(key)}.json"  # a Path takes longer than all else here
         try:
-            return StoredScores(path, read_json(path))
+            content = read_json(path)
+            _check(path, content)
+            return StoredScores(path, content)
         except DamagedFileError as error:
-            log.warning("%s is damaged (%s), set aside: %s", path, error.reason, set_aside(path))
+            there = set_aside(error.path)
+            log.warning("%s is damaged (%s), set aside: %s", path, error.reason, there)
             return StoredScores(path, {})
 
 
@@ -55,7 +59,7 @@ class StoredScores:
         content: Metric to row to digest, values, curve and features, as in the file.
     """
 
-    def __init__(self, path: Path, content: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, path: Path | str, content: dict[str, dict[str, Any]]) -> None:
         self.path = path
         self._content = content
         self._changed = False
@@ -119,10 +123,32 @@ class StoredScores:
     def save(self) -> None:
         """Write the file atomically if a score was added."""
         if self._changed:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            path = Path(self.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps(self._content, allow_nan=False, sort_keys=True)
-            write_text(self.path, text + "\n")
+            write_text(path, text + "\n")
             self._changed = False
+
+
+def _check(path: Path | str, content: Mapping[str, Any]) -> None:
+    """Refuse what `StoredScores.put` does not write.
+
+    Raises:
+        DamagedFileError: If it is the content of something else.
+    """
+    try:
+        for rows in content.values():
+            for entry in rows.values():
+                curve, features = entry["curve"], entry.get("features", {})
+                numbers = [*entry["values"].values(), *(curve or ()), *chain(*features.values())]
+                if not isinstance(entry["key"], str) or not all(map(_is_number, numbers)):
+                    raise ValueError("no score")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(Path(path), f"not what fido writes of scores: {error!r}") from error
+
+
+def _is_number(value: object) -> bool:
+    return value is None or type(value) in (int, float)
 
 
 def _tensor(numbers: list[float | None]) -> Tensor:

@@ -12,6 +12,7 @@ from fido.records import Key
 from fido.runs.observer import Observer, Result
 from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
+from fido.runtime.collector import no_collections
 
 
 class ScoringObserver:
@@ -42,9 +43,16 @@ class ScoringObserver:
 
     def begin(self, done: int, to_do: int) -> None:
         """Score what an interrupted run has stored and not scored; see `Observer.begin`."""
-        for image_id, keys in self.evaluation.stored.stores[self._store].by_image().items():
-            if any(self._values(key) is None for key in keys):
-                self._score(image_id, keys)
+        stored = self.evaluation.stored
+        stored.refresh()
+        with no_collections():
+            left = [
+                image_id
+                for image_id in sorted(stored.images(self._store))
+                if any(self._values(key) is None for key in stored.keys(self._store, image_id))
+            ]
+        for image_id in left:
+            self._score(image_id, stored.keys(self._store, image_id))
         for observer in self.observers:
             observer.begin(done, to_do)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from fido.records import Explanation, Key, Sample
 from fido.runs.result_file import ResultFile
@@ -21,14 +22,16 @@ class StoredExplanations:
 
     def __init__(self, stores: Mapping[str, ResultsStore]) -> None:
         self.stores = stores
-        self._keys: dict[str, dict[str, list[Key]]] = {}
         self._image = ""  # whose files are held
         self._files: dict[tuple[str, Key], ResultFile] = {}
-        self.refresh()
+
+    @cached_property
+    def _keys(self) -> dict[str, dict[str, list[Key]]]:
+        return {name: store.by_image() for name, store in self.stores.items()}
 
     def refresh(self) -> None:
-        """List the folders again."""
-        self._keys = {name: store.by_image() for name, store in self.stores.items()}
+        """Have the folders listed again."""
+        self.__dict__.pop("_keys", None)
         self._files = {}
 
     def add(self, name: str, key: Key) -> None:

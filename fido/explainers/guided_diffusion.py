@@ -107,7 +107,7 @@ class GuidedDiffusion(CounterfactualExplainer):
             smooth=smooth,
         )
         if classifier.class_names is not None:
-            denoiser.name_classes(classifier.class_names)
+            denoiser = denoiser.of_classes(classifier.class_names)
         self.sampler = GuidedSampler(
             classifier, denoiser.to(classifier.device), schedule, guidance, estimates
         )

@@ -142,9 +142,8 @@ class MaskOptimisation(pl.LightningModule):
         if objective.needs_photo:
             with torch.no_grad():
                 self.photo = score(image, target)
-            self.cost["forward"] += 1
-            if objective.needs_erased:
-                with torch.no_grad():
+                self.cost["forward"] += 1
+                if objective.needs_erased:
                     self.erased = self._log_odds(torch.zeros_like(image[:, :1]))
             if objective.sparsity == "auto":
                 pixels = image.shape[-2] * image.shape[-1]

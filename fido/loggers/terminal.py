@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any, Self
@@ -32,7 +34,8 @@ class Terminal:
 
     Args:
         interactive: Whether to draw bars; None asks whether stdout is a terminal.
-        lines: Plain progress lines printed a fit.
+        lines: Plain progress lines printed a fit, at most.
+        pause: Seconds between two of them, at least: a log of many quick fits stays short.
         shown: Images in the table at the end.
         title: Stands before what is printed at the beginning.
         folder: Of the run.
@@ -46,12 +49,14 @@ class Terminal:
         self,
         interactive: bool | None = None,
         lines: int = 5,
+        pause: float = 1.0,
         shown: int = 20,
         title: str = "",
         folder: str = "",
     ) -> None:
         self.interactive = sys.stdout.isatty() if interactive is None else interactive
         self.lines = lines
+        self.pause = pause
         self.shown = shown
         self.title = title
         self.folder = folder
@@ -75,6 +80,7 @@ class Terminal:
         self._estimate = Estimate()
         self._lines: list[dict[str, str]] = []
         self._results = 0
+        self._last_line = -math.inf
         self._cost: dict[str, int] = {}
         self._figure: str | None = None
         self._doubts: list[str] = []
@@ -103,7 +109,11 @@ class Terminal:
                     self._task, completed=whole, description=_names(ids), values=_values(values)
                 )
         elif done == total or done % max(1, total // self.lines) == 0:
-            self.console.print(f"{_names(ids)}: step {done}/{total} {_values(values)}", style=None)
+            now = time.monotonic()
+            if now - self._last_line >= self.pause:
+                self._last_line = now
+                words = f"{_names(ids)}: step {done}/{total} {_values(values)}"
+                self.console.print(words, style=None)
 
     def begin(self, done: int, to_do: int) -> None:
         """See `Observer.begin`."""
@@ -153,20 +163,28 @@ class Terminal:
         """Print a line."""
         self.console.print(words, soft_wrap=True)
 
-    def close(self, folder: str, missing: int = 0, earlier: Sequence[tuple[Key, Row]] = ()) -> None:
+    def close(
+        self,
+        folder: str,
+        missing: int = 0,
+        earlier: Mapping[Key, Row] | None = None,
+        explained: int = 0,
+    ) -> None:
         """Print a table of the results, images left to other shards, where the files are.
 
         Args:
             folder: Of the run.
             missing: Images left to other shards.
-            earlier: Results of earlier starts, shown where this one has none.
+            earlier: Results of earlier starts, the first `shown` of them, in order; shown where
+                this one has none.
+            explained: How many there are in all.
         """
-        if not self._results:
-            for key, row in earlier[: self.shown]:
+        if not self._results and earlier:
+            for key, row in earlier.items():
                 area = float(row["area"] or 0) if row.get("area") else None
                 self._add(key.image_id, row, area, "-")
-            self._results = len(earlier)
-            self._figure = file_stem(earlier[0][0]) if earlier else None
+            self._results = explained
+            self._figure = file_stem(next(iter(earlier)))
         if self._lines:
             table = Table()
             for title in self._lines[0]:

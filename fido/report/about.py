@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from fido.records import Sample
+from fido.runs.run_settings import read_made_by
 from fido.runs.store import ResultsStore
-from fido.runs.sweep import chosen, hydra_records
 from fido.runtime.files import read_json
 
 POINTWISE = ("gradient", "smoothgrad", "integrated_gradients")
@@ -70,7 +68,7 @@ def about_run(store: ResultsStore) -> RunAbout:
     settings = store.settings()
     if not settings:
         return RunAbout()
-    choices = _choices(store.folder)
+    choices = read_made_by(store.folder).get("choices", {})
     explainer = settings.get("explainer", {})
     module = str(explainer.get("_target_", "")).split(".")
     kind = module[-2] if len(module) > 1 else ""
@@ -93,8 +91,12 @@ def about_run(store: ResultsStore) -> RunAbout:
 
 def versions(folder: Path) -> dict[str, str]:
     """Versions, commit and device of the process that started last; empty if not noted."""
-    noted = read_json(folder / "env.json")
+    try:
+        noted = read_json(folder / "env.json")
+    except ValueError:  # no report fails for want of it
+        return {}
     packages = noted.pop("packages", {})
+    packages = packages if isinstance(packages, Mapping) else {}
     kept = {name: noted[name] for name in ("python", "platform", "device", "commit")
             if noted.get(name)}  # fmt: skip
     return {name: str(value) for name, value in {**packages, **kept}.items()}
@@ -107,16 +109,3 @@ def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flat(child, f"{prefix}.{key}" if prefix else str(key))
     elif value != OPEN:
         yield prefix, value
-
-
-def _choices(folder: Path) -> dict[str, Any]:
-    """Config group to chosen option, as Hydra noted them; empty without Hydra's notes."""
-    records = hydra_records(folder)
-    if not records or not (records[0] / "hydra.yaml").is_file():
-        return {}
-    noted = yaml.safe_load((records[0] / "hydra.yaml").read_text(encoding="utf-8"))
-    choices: dict[str, Any] = noted["hydra"]["runtime"]["choices"]
-    # What `infiller=generative` stands for is what a reader wants to know.
-    return (
-        {**choices, "infiller": chosen(choices, "infiller")} if "infiller" in choices else choices
-    )

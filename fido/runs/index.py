@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fido.records import Key
 from fido.runs.result_file import ResultFile, Row
+from fido.runtime.collector import no_collections
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +58,27 @@ class ResultsIndex:
         self._files: dict[str, IndexedFile] = {}
         self._keys: dict[Key, IndexedFile] = {}
         self._sorted: list[Key] = []
+        self._damaged: list[IndexedFile] = []
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def refresh(self) -> None:
         """Look into the folder."""
         found: dict[str, IndexedFile] = {}
-        for name, stamp in self._listed():
-            known = self._files.get(name)
-            if known is not None and known.stamp == stamp:
-                found[name] = known
-                continue
-            read = self._read(name, stamp)
-            if read is not None:
-                found[name] = read
+        with no_collections():
+            for name, stamp in self._listed():
+                known = self._files.get(name)
+                if known is not None and known.stamp == stamp:
+                    found[name] = known
+                    continue
+                read = self._read(name, stamp)
+                if read is not None:
+                    found[name] = read
         if found != self._files:
             self._files = found
             self._keys = {file.key: file for file in found.values() if file.key is not None}
             self._sorted = sorted(self._keys)
+            wrong = (file for file in found.values() if file.error is not None)
+            self._damaged = sorted(wrong, key=lambda file: file.name)
 
     def sorted_keys(self) -> list[Key]:
         """Keys of the results, sorted; after `refresh`."""
@@ -85,7 +90,7 @@ class ResultsIndex:
 
     def damaged(self) -> list[IndexedFile]:
         """Files that cannot be read, sorted by name; after `refresh`."""
-        return [file for _, file in sorted(self._files.items()) if file.error is not None]
+        return self._damaged
 
     def stamps(self) -> dict[str, tuple[int, int]]:
         """File name to size and time; after `refresh`."""
@@ -108,7 +113,7 @@ class ResultsIndex:
         file = ResultFile(self.folder / name)
         try:
             columns = tuple(file.row)
-            cells = (sys.intern(v) if isinstance(v, str) else v for v in file.row.values())
+            cells = [sys.intern(v) if type(v) is str else v for v in file.row.values()]
             return IndexedFile(
                 name,
                 stamp,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -36,7 +37,7 @@ class PhotoClaims:
     Every process appends what it is about to save to one file and then reads what others have
     appended: the first claim of an id holds. A claim without a result, as a process that died may
     leave it, is replaced. With a claim stand the size and the time that the file had, by which it
-    is known later without being read.
+    is known later without being read, as long as it has not been replaced.
 
     Args:
         path: The file; hidden, because it is made of no use to anybody else.
@@ -107,7 +108,9 @@ class PhotoClaims:
         line = json.dumps([image_id, photo.sha256, instead_of, _stamp(Path(photo.path))])
         place = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            os.write(place, f"\n{line}\n".encode())
+            text = f"\n{line}\n".encode()
+            if os.write(place, text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         finally:
             os.close(place)
         self._refresh()
@@ -121,18 +124,29 @@ class PhotoClaims:
         whole = new[: new.rfind(b"\n") + 1]
         self._read += len(whole)
         for line in whole.splitlines():
-            try:
-                image_id, digest, instead_of, stamp = json.loads(line)
-            except (ValueError, TypeError):  # empty or cut off
+            claim = _claim_of(line)
+            if claim is None:
                 continue
+            image_id, instead_of, claimed = claim
             there = self._claims.get(image_id)
             if (None if there is None else there.sha256) == instead_of:
-                self._claims[image_id] = _Claim(digest, stamp)
+                self._claims[image_id] = claimed
 
 
 class _Claim(NamedTuple):
     sha256: str
     stamp: list[int | str] | None
+
+
+def _claim_of(line: bytes) -> tuple[str, str | None, _Claim] | None:
+    """Id, sha256 of the claim that is replaced, claim; None for a line that holds none."""
+    try:
+        image_id, digest, instead_of, stamp = json.loads(line)
+    except (ValueError, TypeError, RecursionError):  # empty, cut off, or none of ours
+        return None
+    if not isinstance(image_id, str) or not isinstance(digest, str):
+        return None
+    return image_id, instead_of, _Claim(digest, stamp)
 
 
 def _stamp(path: Path) -> list[int | str] | None:
@@ -142,4 +156,5 @@ def _stamp(path: Path) -> list[int | str] | None:
         about = os.stat(name)
     except OSError:
         return None
-    return [os.path.join(os.getcwd(), name), about.st_size, about.st_mtime_ns]
+    # Copies may keep a file's time and have its size; when its entry was last changed they cannot.
+    return [os.path.join(os.getcwd(), name), about.st_size, about.st_mtime_ns, about.st_ctime_ns]

@@ -56,6 +56,16 @@ def file_stem(key: Key) -> str:
     return f"{file_name(key.image_id)}.class{key.target}.seed{key.seed}"
 
 
+def note_stem(image_id: str) -> str:
+    """Name, without suffix, of the note of an image whose class is not known.
+
+    Of an image that is called like another one's result, "coffee.class967.seed0", a name that no
+    result has.
+    """
+    name = file_name(image_id)
+    return f"{name}~" if _STEM.fullmatch(name) else name
+
+
 def write_result(
     path: Path,
     sample: Sample,
@@ -153,7 +163,7 @@ class ResultFile:
                 raise OtherFormatError(self.path.parent.parent)
         except OtherFormatError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedFileError(self.path, f"no result of fido, or cut off: {error}") from error
         return metadata
 
@@ -167,6 +177,8 @@ class ResultFile:
             known = isinstance(image_id, str) and type(target) is type(seed) is int
             if not known or not isinstance(about["row"], dict) or not about.keys() >= _ABOUT:
                 raise ValueError("not what fido writes of a result")
+            if file_stem(Key(image_id, target, seed)) != self.path.stem:
+                raise ValueError(f"it is the result of {image_id!r}, class {target}, seed {seed}")
             about["ranking"] = [int(index) for index in about["ranking"]]
             if about["photo"] is not None:
                 photo = about["photo"] | {"crop": tuple(about["photo"]["crop"])}
@@ -252,11 +264,17 @@ class ResultFile:
         kept, removed = (tensors[name].float() / 255 for name in ("kept", "removed"))
         return RegionEdit(kept, removed, tensors["probabilities"])
 
+    @cached_property
+    def _opened(self) -> tuple[Any, list[str]]:
+        """The file, open as long as this object lives, and the names of its tensors."""
+        file: Any = safe_open(self.path, framework="pt")
+        return file, list(file.keys())
+
     def _tensors(self, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
         self.check()
         try:
-            with safe_open(self.path, framework="pt") as file:
-                return {n: file.get_tensor(n) for n in list(file.keys()) if wanted(n)}
+            file, names = self._opened
+            return {name: file.get_tensor(name) for name in names if wanted(name)}
         except SafetensorError as error:
             if "os error" in str(error):  # out of file handles, say: nothing is wrong with the file
                 raise OSError(f"{self.path}: {error}") from error

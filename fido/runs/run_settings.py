@@ -12,6 +12,8 @@ from fido.runtime.files import DamagedFileError, create_json, read_json, set_asi
 
 FILE = "settings.json"
 MADE_BY = "made_by"
+GROUPS = (MADE_BY, "classifier", "data", "explainer", "infiller", "networks")
+"""What holds settings of its own, where it is there."""
 
 
 class SettingsMismatchError(ValueError):
@@ -52,17 +54,28 @@ def begin(
             Nothing is compared with it: it names the run in tables.
 
     Raises:
-        SettingsMismatchError: If the settings are not the same; names those that differ.
-        DamagedFileError: If the file cannot be read, and there are results that it is of.
+        SettingsMismatchError: If the settings are not the same; names those that differ. Or if the
+            file cannot be read or is gone, and there are results that it is of.
     """
+    # Looked for again: another process may have begun the folder meanwhile.
+    there = (folder / FILE).is_file
+    if not there() and any(folder.glob("explanations/*.safetensors")) and not there():
+        raise SettingsMismatchError(
+            f"{folder} holds explanations, and no {FILE} says with which settings they were made. "
+            "Choose another folder (hydra.run.dir=DIR), or put the file back"
+        )
     content = {"format": FORMAT, **settings, **({MADE_BY: dict(made_by)} if made_by else {})}
     if create_json(folder / FILE, content):
         return
     try:
         check(folder, settings)
-    except DamagedFileError:
+    except DamagedFileError as error:
         if any(folder.glob("explanations/*.safetensors")):
-            raise
+            raise SettingsMismatchError(
+                f"{folder / FILE} is damaged ({error.reason}), so it is not known with which "
+                "settings the explanations there were made. Choose another folder "
+                "(hydra.run.dir=DIR), or put the file back"
+            ) from error
         set_aside(folder / FILE)
         begin(folder, settings, made_by)
 
@@ -81,12 +94,8 @@ def check(folder: Path, settings: Mapping[str, Any], partly: bool = False) -> No
     if not (folder / FILE).is_file():
         return
     there = read_settings(folder)
-    before = dict(_flat({k: there[k] for k in there if k in settings or not partly}))
-    # Through JSON and back, so that tuples and lists compare equal.
-    now = dict(_flat(json.loads(json.dumps(settings))))
-    differ = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differ:
-        lines = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in differ]
+    lines = differences({k: there[k] for k in there if k in settings or not partly}, settings)
+    if lines:
         raise SettingsMismatchError(
             f"{folder} holds explanations made with other settings:\n"
             + "\n".join(lines)
@@ -94,10 +103,29 @@ def check(folder: Path, settings: Mapping[str, Any], partly: bool = False) -> No
         )
 
 
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line for each setting that is another one in a file, `there`, than now."""
+    before = dict(_flat(there))
+    # Through JSON and back, so that tuples and lists compare equal.
+    after = dict(_flat(json.loads(json.dumps(now))))
+    differ = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return [f"  {key}: {before.get(key)} there, {after.get(key)} now" for key in differ]
+
+
 def _read(folder: Path) -> dict[str, Any]:
     settings = read_json(folder / FILE)
+    if not settings and (folder / FILE).is_file():
+        raise DamagedFileError(folder / FILE, "it is empty")
     if settings and settings.pop("format", None) != FORMAT:
         raise OtherFormatError(folder)
+    for group in GROUPS:
+        if not isinstance(settings.get(group, {}), Mapping):
+            raise DamagedFileError(folder / FILE, f"{group} is no group of settings")
+    made_by = settings.get(MADE_BY, {})
+    choices, overrides = made_by.get("choices", {}), made_by.get("overrides", [])
+    words = [*choices.values(), *overrides] if isinstance(choices, Mapping) else [None]
+    if not isinstance(overrides, list) or not all(isinstance(word, str) for word in words):
+        raise DamagedFileError(folder / FILE, f"{MADE_BY} does not say how the run was started")
     return settings
 
 

@@ -128,6 +128,8 @@ class Runner:
         self.store.save_class_names(self.classifier.class_names)
         share = self.shard.share(entries)
         left = self._left(share)
+        # Another process may have saved some since the photos were compared.
+        self.store.check_photos_again((entry.id, entry.path) for entry in entries)
         for observer in self.observers:
             observer.begin(len(share) - len(left), len(left))
         started, explained = time.perf_counter(), 0
@@ -199,7 +201,7 @@ class Runner:
     def _load(self, source: PhotoSource, entry: Entry) -> tuple[Sample, list[int]] | None:
         """The sample of an entry with its target, or None if it is not to be explained."""
         # Asked again: shards of another number, started meanwhile, share images with this one.
-        if entry.id in self._targets and self._key(entry.id) in self.store:
+        if entry.id in self._targets and self._is_saved(entry):
             return None
         try:
             sample = source.load(entry)
@@ -208,17 +210,11 @@ class Runner:
                 raise
             self._skip({"id": entry.id, "status": "unreadable", "reason": str(error)})
             return None
-        with torch.no_grad():
-            logits = self.classifier(sample.image.unsqueeze(0).to(self.classifier.device))[0].cpu()
+        logits, reason = self._classified(sample)
         names = self.classifier.class_names
-        if not logits.isfinite().all():
+        if logits is None:
             self._skip(
-                {
-                    "id": entry.id,
-                    "status": "failed",
-                    "reason": "the classifier gives this photo logits that are not finite numbers",
-                    "label": sample.label,
-                }
+                {"id": entry.id, "status": "failed", "reason": reason, "label": sample.label}
             )
             return None
         if not self._checked:
@@ -254,15 +250,43 @@ class Runner:
             )
             return None
         self._targets[entry.id] = target
-        if self._key(entry.id) in self.store:
+        if self._is_saved(entry):
             return None
         ranking = logits.topk(min(RANKED, len(names))).indices.tolist()
         return replace(sample, target=target), ranking
+
+    def _classified(self, sample: Sample) -> tuple[Tensor | None, str]:
+        """The logits of a photo; without, why there are none: others may have some."""
+        image = sample.image.unsqueeze(0).to(self.classifier.device)
+        try:
+            with torch.no_grad():
+                logits = self.classifier(image)[0].cpu()
+        except (torch.OutOfMemoryError, MemoryError, OSError):  # no fault of the photo
+            raise
+        except Exception as error:  # whatever the network raises
+            if "CUDA error" in str(error):  # nor is this: no pass will succeed any more
+                raise
+            return None, f"the classifier takes no such photo: {type(error).__name__}: {error}"
+        if not logits.isfinite().all():
+            return None, "the classifier gives this photo logits that are not finite numbers"
+        return logits, ""
 
     def _correct(self, logits: Tensor, label: int | None) -> bool:
         if label is None or not 0 <= label < len(logits):
             return False
         return bool(self.classifier.output.says(logits.unsqueeze(0), torch.tensor([label])))
+
+    def _is_saved(self, entry: Entry) -> bool:
+        """Whether a result has come meanwhile, of this very photo.
+
+        Raises:
+            PhotoMismatchError: If it is of another one.
+        """
+        key = self._key(entry.id)
+        if key not in self.store:
+            return False
+        self.store.check_photo(key, entry.path)
+        return True
 
     def _key(self, image_id: str) -> Key:
         return Key(image_id, self._targets[image_id], self.seed)

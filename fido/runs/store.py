@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from fido.records import Explanation, Key, PhotoRecord, RegionEdit, Sample
 from fido.runs import run_settings
 from fido.runs.index import ResultsIndex
 from fido.runs.photos import PhotoClaims
-from fido.runs.result_file import ResultFile, Row, file_stem, write_result
+from fido.runs.result_file import ResultFile, Row, file_stem, note_stem, write_result
 from fido.runtime.files import (
     DamagedFileError,
     create_json,
@@ -43,9 +43,10 @@ class ResultsStore:
         made_by: How the first run was started, for names in tables; see `run_settings.begin`.
 
     Raises:
-        SettingsMismatchError: If the folder was begun with other settings; names them.
+        SettingsMismatchError: If the folder was begun with other settings; names them. Or if there
+            are results, and nothing says with which settings they were made.
         OtherFormatError: If another version of fido wrote the folder.
-        DamagedFileError: If `settings.json` cannot be read, and there are results that it is of.
+        DamagedFileError: If `settings.json` cannot be read and no settings are given.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class ResultsStore:
             run_settings.begin(self.folder, settings, made_by)
         self.explanations.mkdir(parents=True, exist_ok=True)
         self._index = ResultsIndex(self.explanations)
+        self._compared: set[str] = set()  # ids of results whose photos are known to be the run's
         self._claims = PhotoClaims(self.folder / ".photos", self._photo_of)
 
     def __contains__(self, key: Key | str) -> bool:
@@ -98,12 +100,26 @@ class ResultsStore:
             PhotoMismatchError: If one is not; names it.
         """
         self._index.refresh()
+        self.check_photos_again(photos)
+
+    def check_photos_again(self, photos: Iterable[tuple[str, Path]]) -> None:
+        """See that photos are those of results that have come since; see `check_photos`.
+
+        The folder is not looked into: it goes by the last look.
+        """
         stored = {}
         for key in self._index.sorted_keys():
-            file = self._index.get(key)
+            file = None if key.image_id in self._compared else self._index.get(key)
             if file is not None and file.photo is not None:
                 stored[key.image_id] = file.photo
         self._claims.check(stored, photos)
+        self._compared |= stored.keys()
+
+    def check_photo(self, key: Key, path: Path) -> None:
+        """See that a photo is the one that a result was made of; see `check_photos`."""
+        photo = self.photo(key)
+        if photo is not None:
+            self._claims.check({key.image_id: photo.sha256}, [(key.image_id, path)])
 
     def figure_path(self, key: Key) -> Path:
         """Where the figure of a result belongs."""
@@ -126,7 +142,7 @@ class ResultsStore:
         if sample.photo is not None:
             self._claims.claim(sample.id, sample.photo)
         write_result(path, sample, explanation, row, edit, ranking)
-        for stem in (path.stem, file_name(explanation.id)):
+        for stem in (path.stem, note_stem(explanation.id)):
             (self.not_explained / f"{stem}.json").unlink(missing_ok=True)
         return path
 
@@ -138,7 +154,7 @@ class ResultsStore:
         """
         image_id, target = str(row["id"]), row.get("target")
         known = isinstance(target, int)
-        stem = file_stem(_row_key(row)) if known else file_name(image_id)
+        stem = file_stem(_row_key(row)) if known else note_stem(image_id)
         write_json(self.not_explained / f"{stem}.json", row)
 
     def load(self, key: Key | str) -> Explanation:
@@ -220,7 +236,7 @@ class ResultsStore:
             # Another process that explains the image after all removes the note.
             row: Row = {}
             with suppress(FileNotFoundError):
-                row = read_json(path)
+                row = _read_note(path)
             if not row:
                 continue
             key, known = _row_key(row), isinstance(row.get("target"), int)
@@ -240,9 +256,11 @@ class ResultsStore:
             complete: Says whether all results of the run are there.
         """
         while True:
-            before = self._times()
-            yield self.rows()
-            if self._times() == before or not complete():
+            rows = self.rows()
+            seen = self._stamps()
+            yield rows
+            self._index.refresh()
+            if self._stamps() == seen or not complete():
                 return
 
     def set_aside_damaged(self) -> list[Path]:
@@ -255,7 +273,7 @@ class ResultsStore:
         damaged = [self.explanations / file.name for file in self._index.damaged()]
         for path in sorted(self.not_explained.glob("[!.]*.json")):
             try:
-                read_json(path)
+                _read_note(path)
             except DamagedFileError:
                 damaged.append(path)
         return [moved for path in damaged if (moved := set_aside(path, self.folder)) is not None]
@@ -269,29 +287,38 @@ class ResultsStore:
         rows = self.rows() if rows is None else list(rows)
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([row.get(name, "") for name in columns] for row in rows)
         path = self.folder / "scores.csv"
         write_text(path, text.getvalue())
         return path
 
-    def scores(self) -> dict[Key, Row]:
+    def scores(self, first: int | None = None) -> dict[Key, Row]:
         """The lines of `scores.csv` as text, by key; empty if it was not written yet.
 
         An empty cell is None: another process may have scored other images so far.
+
+        Args:
+            first: Read so many lines; None reads all.
+
+        Raises:
+            DamagedFileError: If the file is no such table.
         """
         path = self.folder / "scores.csv"
         if not path.is_file():
             return {}
-        with path.open(newline="", encoding="utf-8") as lines:
-            return {
-                Key(row["id"], int(row["target"]), int(row["seed"])): {
-                    name: cell or None for name, cell in row.items()
+        try:
+            with path.open(newline="", encoding="utf-8") as lines:
+                return {
+                    Key(row["id"], int(row["target"]), int(row["seed"])): {
+                        name: cell or None for name, cell in row.items()
+                    }
+                    for row in islice(csv.DictReader(lines), first)
+                    if row.get("target") and row.get("seed")
                 }
-                for row in csv.DictReader(lines)
-                if row.get("target") and row.get("seed")
-            }
+        except (ValueError, KeyError, csv.Error) as error:
+            raise DamagedFileError(path, error) from error
 
     def settings(self) -> dict[str, Any]:
         """What determined the maps; empty for a folder that was begun without settings.
@@ -306,8 +333,10 @@ class ResultsStore:
         path, content = self.folder / "class_names.json", {"class_names": list(names)}
         if not create_json(path, content):
             try:
-                read_json(path)
+                there = self.class_names()
             except DamagedFileError:
+                there = []
+            if len(there) != len(names):
                 write_json(path, content)
 
     def class_names(self) -> list[str]:
@@ -316,7 +345,10 @@ class ResultsStore:
         Raises:
             DamagedFileError: If the file cannot be read.
         """
-        names: list[str] = read_json(self.folder / "class_names.json").get("class_names", [])
+        path = self.folder / "class_names.json"
+        names = read_json(path).get("class_names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DamagedFileError(path, "no list of names")
         return names
 
     def _path(self, key: Key) -> Path:
@@ -359,15 +391,29 @@ class ResultsStore:
             )
         return files[0]
 
-    def _times(self) -> dict[str, tuple[int, int]]:
-        """Folder and name of every file that rows are read from, to its size and time in ns."""
-        self._index.refresh()
-        times = {f"explanations/{name}": stamp for name, stamp in self._index.stamps().items()}
+    def _stamps(self) -> tuple[dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
+        """Size and time in ns of files that rows are read from; results as they were listed."""
+        notes = {}
         for path in self.not_explained.glob("[!.]*.json"):
             with suppress(FileNotFoundError):
                 about = path.stat()
-                times[f"not_explained/{path.name}"] = about.st_size, about.st_mtime_ns
-        return times
+                notes[path.name] = about.st_size, about.st_mtime_ns
+        return self._index.stamps(), notes
+
+
+def _read_note(path: Path) -> Row:
+    """The row of a note; empty if there is none any more.
+
+    Raises:
+        DamagedFileError: If it is no note.
+    """
+    row = read_json(path)
+    plain = all(value is None or isinstance(value, str | int | float) for value in row.values())
+    if row and not (
+        plain and isinstance(row.get("id"), str) and isinstance(row.get("status"), str)
+    ):
+        raise DamagedFileError(path, "no note of fido")
+    return row
 
 
 def _row_key(row: Row) -> Key:

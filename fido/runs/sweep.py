@@ -160,8 +160,3 @@ def _by_number(path: Path) -> list[tuple[float, str]]:
 def overrides_of(run: Path) -> set[str]:
     """The settings that a run was started with, "key=value" each."""
     return set(read_made_by(run).get("overrides", ()))
-
-
-def hydra_records(run: Path) -> list[Path]:
-    """Where it is noted how a run was started: in `.hydra`, or in a folder below it a shard."""
-    return sorted(path.parent for path in (run / ".hydra").rglob("overrides.yaml"))

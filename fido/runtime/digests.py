@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_as_json = json.JSONEncoder(sort_keys=True, default=str).encode
+
 
 def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str:
     """A short name of settings and tensors that differs where they do."""
@@ -21,7 +23,7 @@ def digest(*parts: Mapping[str, Any] | Tensor | str | float | int | None) -> str
             sha.update(f"{part.dtype}{tuple(part.shape)}".encode())
             sha.update(_bytes(part))
         else:
-            sha.update(json.dumps(part, sort_keys=True, default=str).encode())
+            sha.update(_as_json(part).encode())
         sha.update(b"\0")
     return sha.hexdigest()[:24]
 
@@ -38,7 +40,8 @@ def file_digest(path: Path) -> str:
         OSError: If it cannot be read.
     """
     about = path.stat()
-    return _file_digest(path.absolute(), about.st_size, about.st_mtime_ns)
+    stamp = about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
+    return _file_digest(path.absolute(), stamp)
 
 
 def folder_digest(folder: Path) -> str:
@@ -76,6 +79,6 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 @lru_cache(maxsize=256)  # weights, not photos without end
-def _file_digest(path: Path, size: int, modified: int) -> str:
+def _file_digest(path: Path, stamp: tuple[int, ...]) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -47,20 +47,21 @@ def set_aside(path: Path, folder: Path | None = None) -> Path | None:
     return target
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path | str) -> dict[str, Any]:
     """The content of a JSON file; empty if there is none.
 
     Raises:
         DamagedFileError: If it cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            content = json.loads(file.read().decode())
         if not isinstance(content, dict):
             raise ValueError(f"expected a JSON object, got {type(content).__name__}")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return {}
     except (ValueError, RecursionError) as error:
-        raise DamagedFileError(path, error) from error
+        raise DamagedFileError(Path(path), error) from error
     return content
 
 

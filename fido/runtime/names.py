@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from urllib.parse import unquote
 
 LONGEST = 120
@@ -10,6 +11,7 @@ LONGEST = 120
 
 _PLAIN = " !#$&'()+,-.;=@[]^_{}"
 _SHORTENED = "~"
+_USUAL = re.compile(rf"[0-9A-Za-z_-]{{1,{LONGEST}}}", re.ASCII)
 
 
 def file_name(text: str) -> str:
@@ -19,6 +21,8 @@ def file_name(text: str) -> str:
     "%", "~", bytes that are no UTF-8, a dot in front, a dot or blank at the end) become "%XX".
     Names above `LONGEST` bytes are cut, and end with "~" and a hash of the text.
     """
+    if _USUAL.fullmatch(text):
+        return text
     last = len(text) - 1
     name = "".join(
         char

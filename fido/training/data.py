@@ -106,7 +106,9 @@ def cached_files(
     """
     cache = Path(cache)
     names = [path.relative_to(root).as_posix() for path in files]
-    stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    # Copies may keep times; when a file's entry was last changed they cannot.
+    about = [path.stat() for path in files]
+    stats = [(one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in about]
     content = json.dumps([READER, str(range), size, names, stats])
     key = _hash(content)[:16]
     target = cache / f"{root.name}-{size}-{key}.npy"

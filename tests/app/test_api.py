@@ -47,6 +47,17 @@ def test_every_public_name_is_there():
         _ = fido.nothing
 
 
+def test_a_counterfactual_from_python_is_taken_for_the_other_class():
+    sample = planted_sample()
+    plain = {"mean": (0, 0, 0), "std": (1, 1, 1), "method": "pgd", "epsilon": 0.5}
+    changed = fido.explain(BoxBrightness(), sample.image, "second", **plain)
+    assert changed.failure is None
+    image = changed.counterfactual[None].float() / 255
+    assert int(BoxBrightness()(image).argmax()) == changed.target
+    without_target = fido.explain(BoxBrightness(), sample.image, **plain)
+    assert "needs another class" in without_target.failure
+
+
 @pytest.mark.parametrize("objective", ["ssr", "sdr"])
 def test_planted_evidence_is_found_in_any_module(objective):
     sample = planted_sample()

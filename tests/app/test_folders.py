@@ -1,5 +1,8 @@
 """Folders of runs: readable, found again by the same line, never shared by accident."""
 
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -12,6 +15,7 @@ from fido.app.folders import folder_name, new_folder, remove_begun, sweep_line
 from fido.runs.photos import PhotoMismatchError
 from fido.runs.result_file import OtherFormatError
 from fido.runs.run_settings import SettingsMismatchError
+from fido.runtime.folder_lock import alone, at_work
 
 
 def test_a_name_differs_where_settings_do():
@@ -95,3 +99,50 @@ def test_what_another_process_began_in_the_folder_meanwhile_stays(
     with pytest.raises(RunError):
         task(OmegaConf.create({}))
     assert (folder / "settings.json").exists() == stays
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_what_a_run_with_equal_settings_is_at_work_on_stays(tmp_path, monkeypatch, other):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    hydra = {"runtime": {"output_dir": str(folder)}, "mode": RunMode.RUN}
+    HydraConfig.instance().cfg = OmegaConf.create({"hydra": hydra})
+    line = "import sys; from pathlib import Path; from fido.runtime.folder_lock import at_work\n"
+    line += "with at_work(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+
+    @single_errors
+    def task(cfg):
+        (folder / "settings.json").touch()
+        raise OSError("no room")
+
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", line, folder], **pipes) as process:
+        process.stdout.readline()
+        if not other:  # it has ended, or was killed
+            process.kill()
+            process.wait()
+        with pytest.raises(RunError):
+            task(OmegaConf.create({}))
+        process.kill()
+    assert folder.exists() == other
+    assert (folder / "settings.json").exists() == other
+
+
+def test_a_folder_that_goes_while_somebody_begins_in_it_is_made_again(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def begin():
+        with at_work(folder):
+            (folder / "settings.json").touch()
+
+    with ThreadPoolExecutor(1) as threads, alone(folder) as nobody_else:
+        assert nobody_else
+        begun = threads.submit(begin)
+        time.sleep(0.3)  # it waits
+        folder.rmdir()
+    begun.result()
+    assert (folder / "settings.json").exists()
+    with at_work(folder), alone(folder) as nobody_else:
+        assert not nobody_else

@@ -1,5 +1,6 @@
 """Names of files go through Hydra's grammar as they are."""
 
+import re
 import shlex
 
 import pytest
@@ -7,6 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
+from fido.app.command_line import _sweep_first
+from fido.app.instantiate import build
 from fido.app.messages import explained
 from fido.app.quoting import quoted, split_folders
 
@@ -126,3 +129,21 @@ def test_folders_with_commas_are_told_apart(tmp_path, monkeypatch):
     assert split_folders("nowhere,a") == ["nowhere", "a"]
     line = ["store=a,b,c", "store=[x,y]", "store='{A: a}'", "store="]
     assert quoted(line) == ['store=["a","b,c"]', *line[1:]]
+
+
+@pytest.mark.parametrize(
+    "name", ["${oc.env:HOME}.jpg", "\\${x}.jpg", "a\\\\${x}${y}\\.jpg", "$x$.jpg"]
+)
+def test_a_name_is_not_replaced_on_its_way_into_a_source(name):
+    escaped = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", name)
+    node = OmegaConf.create(
+        {"_target_": "builtins.dict", "path": escaped, "deep": [{"a": escaped}]}
+    )
+    assert node.path == name
+    assert build(node) == {"path": name, "deep": [{"a": name}]}
+
+
+def test_a_sweep_may_be_asked_for_anywhere_on_the_line():
+    assert _sweep_first(["a=1", "-m", "b=1,2"]) == ["-m", "a=1", "b=1,2"]
+    assert _sweep_first(["a=-m", "--multirun"]) == ["--multirun", "a=-m"]
+    assert _sweep_first(["a=1", "--config-dir", "x"]) == ["a=1", "--config-dir", "x"]

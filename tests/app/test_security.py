@@ -10,17 +10,24 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from planted import write_photo
 from torch import nn
 
 from fido import weights
+from fido.app.evaluate import exclude_guides
+from fido.app.metrics import MetricBuilder
 from fido.app.trusted import check_trusted
+from fido.classifiers.base import Classifier
 from fido.classifiers.state import read_state
 from fido.data.boxes import BoxedPhotos
 from fido.data.photo import UnreadableImageError, open_photo
+from fido.evaluation.parts import Part
 from fido.evaluation.score_store import ScoreStore
 from fido.infillers.lama import LamaInfiller
+from fido.metrics.oracles import Oracles
+from fido.metrics.subjects import ComparedRows
 from fido.records import Key
 from fido.runs.store import ResultsStore
 from fido.runtime.files import DamagedFileError
@@ -233,10 +240,6 @@ def test_code_of_a_store_is_not_called_without_asking(settings):
 
 
 def test_scoring_a_store_asks_before_it_imports_anything(tmp_path, monkeypatch):
-    from omegaconf import OmegaConf
-
-    from fido.app.metrics import MetricBuilder
-
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
     monkeypatch.syspath_prepend(tmp_path)
     metric = {"_target_": "fido.metrics.deletion.Deletion", "classifier": "???"}
@@ -244,6 +247,18 @@ def test_scoring_a_store_asks_before_it_imports_anything(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="trust=true"):
         MetricBuilder(cfg, torch.device("cpu"))({"_target_": "evil.Network"})
     assert not (tmp_path / "executed").exists()
+
+
+def test_the_guide_of_a_store_is_not_built_without_asking(tmp_path, mark):
+    guide = {"_target_": "os.system", "command": f"touch '{mark}'"}
+    store = ResultsStore(tmp_path, {"explainer": {"guide": {"classifier": guide}}})
+    cfg = OmegaConf.create({"classifier": HARMLESS[0], "trust": False})
+    builder = MetricBuilder(cfg, torch.device("cpu"))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    oracles = Oracles(Classifier(network, 2), {"a": Classifier(network, 2)}, "skip")
+    part = Part("", {"oracles": oracles}, {}, None, ComparedRows(["run"]))
+    with pytest.raises(ValueError, match=r"would call 'os\.system'.*trust=true"):
+        exclude_guides([part], {"run": store}, builder.classifier_of)
 
 
 def test_a_photo_is_no_program(tmp_path):

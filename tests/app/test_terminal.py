@@ -1,5 +1,7 @@
 """What is said before, during and after a run."""
 
+import io
+
 import pytest
 from command_line import explain
 from planted import write_photo
@@ -76,7 +78,7 @@ def test_a_photo_without_a_key_gets_one(word):
     ],
 )
 def test_results_of_earlier_starts_are_shown_as_far_as_they_are_scored(row, shown, capsys):
-    Terminal().close("run", earlier=[(Key("a", 1), {"target_name": "cup", **row})])
+    Terminal().close("run", earlier={Key("a", 1): {"target_name": "cup", **row}}, explained=1)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if " a " in line]
     cells = [cell.strip() for cell in line.strip("│ ").split("│")]
     assert cells[:2] == ["a", "cup"]
@@ -88,8 +90,8 @@ LONG = "Donaudampfschifffahrtselektrizitaetenhauptbetriebswerkbauunterbeamtenges
 
 def test_names_are_shown_whole_and_a_map_without_a_region_has_no_columns_of_one(capsys):
     row = {"p_original": "0.9", "p_kept": "0.8", "p_removed": "0.1", "area": "0.25"}
-    earlier = [(Key("photo_" * 20, 1), {"target_name": LONG, **row})]
-    Terminal().close("run", earlier=earlier)
+    earlier = {Key("photo_" * 20, 1): {"target_name": LONG, **row}}
+    Terminal().close("run", earlier=earlier, explained=1)
     whole = capsys.readouterr().out
     lines = [line for line in whole.splitlines() if line.startswith("\u2502")]
     columns = [line.strip("\u2502").split("\u2502") for line in lines]
@@ -98,7 +100,7 @@ def test_names_are_shown_whole_and_a_map_without_a_region_has_no_columns_of_one(
     assert all(word in whole for word in ("region kept", "region removed", "area"))
     terminal = Terminal()
     terminal.about = RunAbout("smoothgrad", regions=False)
-    terminal.close("run", earlier=earlier)
+    terminal.close("run", earlier=earlier, explained=1)
     without = capsys.readouterr().out
     assert not any(word in without for word in ("region kept", "region removed", "area", "25.0%"))
     assert "no region: the strongest pixels of smoothgrad are scattered" in without
@@ -135,3 +137,13 @@ def test_nothing_explained_and_misspelt_metrics_end_in_words(tmp_path):
     wrong = explain(tmp_path, *line, "metrics=[deletoin]")
     assert wrong.returncode == 1
     assert "did you mean metrics=deletion?" in wrong.stderr
+
+
+@pytest.mark.parametrize(("pause", "lines"), [(60.0, 1), (0.0, 5 * 40)])
+def test_a_log_of_many_quick_fits_is_short(pause, lines):
+    terminal = Terminal(interactive=False, pause=pause)
+    terminal.console.file = io.StringIO()
+    for index in range(40):
+        for step in range(1, 51):
+            terminal([f"image {index}"], step, 50, {})
+    assert terminal.console.file.getvalue().count("step ") == lines

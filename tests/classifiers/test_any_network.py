@@ -224,6 +224,13 @@ def test_a_view_falls_back_to_the_usual_layout_and_says_it_once(caplog):
     assert caplog.text.count("channels last") == 1
 
 
+def refusing(error):
+    def function(logits):
+        raise error
+
+    return function
+
+
 @pytest.mark.parametrize(
     ("network", "words"),
     [
@@ -236,6 +243,9 @@ def test_a_view_falls_back_to_the_usual_layout_and_says_it_once(caplog):
         (lambda: Then(small(), lambda z: z.argmax(1)), "numbers that the argmax is taken of"),
         (lambda: Then(small(), lambda z: {}), "NoneType"),
         (lambda: nn.Linear(100, 2), "Linear cannot classify"),
+        (lambda: Then(BoxBrightness(), lambda z: 100 * z.softmax(1)), "percentages are no logits"),
+        (lambda: Then(small(), refusing(AssertionError("too small"))), "batch.*: too small"),
+        (lambda: Then(small(), refusing(ZeroDivisionError())), "batch.*: ZeroDivisionError"),
         (lambda: "resnet50", "must be a torch.nn.Module.*got str"),
     ],
 )

@@ -79,3 +79,9 @@ def test_a_source_knows_how_much_was_cut(tmp_path, resize, share):
     source = FolderPhotos(str(tmp_path), size=(40, 48), crop_fraction=0.5, resize=resize)
     source.load(source.selected()[0])
     assert source.least_share == pytest.approx(share)
+
+
+def test_a_folder_that_stands_for_several_classes_is_refused():
+    with pytest.raises(ValueError, match=r"'crane' stands for several classes.*0, 2"):
+        class_indices(["crane", "dog"], ["crane", "dog", "Crane"])
+    assert class_indices(["2", "dog"], ["crane", "dog", "Crane"]) == {"2": 2, "dog": 1}

@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -305,3 +306,29 @@ def test_without_the_extra_files_are_named_and_counted(
     assert f"2 files ({suffix}) are left out: pip install 'fido-xai[{extra}]'" in caplog.text
     with pytest.raises(UnreadableImageError, match=rf"needs pip install 'fido-xai\[{extra}\]'"):
         open_photo(tmp_path / f"b{suffix}")
+
+
+def test_what_would_fill_the_memory_is_not_decoded(tmp_path, monkeypatch):
+    write_dicom(tmp_path / "x.dcm", np.zeros((4, 4), np.uint16), Rows=60000, Columns=60000)
+    write_dicom(tmp_path / "y.dcm", np.zeros((4, 4), np.uint16), NumberOfFrames=10**9)
+    values = np.zeros((4, 4, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "z.tif", values, photometric="minisblack", planarconfig="contig")
+    monkeypatch.setattr("pydicom.Dataset.pixel_array", property(lambda self: 1 / 0))
+    monkeypatch.setattr("tifffile.TiffPage.asarray", lambda self: 1 / 0)
+    for name, words in (
+        ("x.dcm", "too large"),
+        ("y.dcm", "frames"),
+        ("z.tif", "expected one picture"),
+    ):
+        with pytest.raises(UnreadableImageError, match=words):
+            open_photo(tmp_path / name)
+
+
+def test_a_deep_photo_takes_memory_for_itself_not_many_times(tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (700, 500, 3)).astype(np.uint16)
+    tracemalloc.start()
+    grey = eight_bits(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(grey, np.round(values / 4095 * 255).astype(np.uint8))
+    assert peak < 8 * values.nbytes

@@ -12,6 +12,7 @@ from fido.data.folder import FolderPhotos
 from fido.data.geometry import Geometry
 from fido.data.imagenet import ImageNetValidation
 from fido.data.photo import UnreadableImageError, open_photo
+from fido.data.places365 import Places365Validation
 from fido.data.samples import SamplePhotos
 
 SIZE = (32, 40)
@@ -275,3 +276,23 @@ def test_boxed_photos_of_one_name_in_two_folders_are_two_images(tmp_path):
     (tmp_path / "boxes.csv").write_text("\n".join([head, *lines]) + "\n")
     source = BoxedPhotos(str(tmp_path), size=SIZE)
     assert [entry.id for entry in source.selected()] == ["x__a", "y__a"]
+
+
+def test_images_of_other_lists_have_ids_of_their_own_and_one_label(tmp_path):
+    for name in ("a.jpg", "a.png"):
+        write_photo(tmp_path / "val" / name)
+    labels = tmp_path / "places365_val.txt"
+    labels.write_text("a.jpg 3\n/a.png 4\na.jpg 3\n")
+    source = Places365Validation(str(tmp_path / "val"), str(labels), size=SIZE)
+    assert [(one.id, one.label) for one in source.selected()] == [("a_jpg", 3), ("a_png", 4)]
+    labels.write_text("a.jpg 3\na.jpg 4\n")
+    with pytest.raises(ValueError, match=r"line 2: another class of 'a\.jpg'"):
+        source.selected()
+
+
+def test_an_image_that_is_asked_for_twice_is_one_image(tmp_path):
+    for name in "ab":
+        write_photo(tmp_path / f"{name}.png")
+    for options in ({"index": [0, 1, 0, -2]}, {"ids": ["a", "b", "a"]}):
+        source = FolderPhotos(str(tmp_path), size=SIZE, **options)
+        assert [entry.id for entry in source.selected()] == ["a", "b"]

@@ -56,6 +56,17 @@ def test_another_classifier_whose_classes_have_other_names_is_not_taken_for_imag
     assert torch.equal(denoiser.x0(x, 0.5, torch.tensor([0])), denoiser.x0(x, 0.5))
 
 
+def test_one_denoiser_serves_two_classifiers(tmp_path):
+    shared, _ = trained(tmp_path, labels=("church", "golf ball"))
+    one = shared.of_classes(["golf ball", "church"])
+    other = shared.of_classes(["effusion", "golf ball"])
+    every = torch.arange(2)
+    assert one.knows(every).tolist() == [True, True]
+    assert other.knows(every).tolist() == [False, True]
+    assert not shared.knows(every).any()
+    assert one.network is other.network is shared.network
+
+
 def test_indices_stay_what_they_are(tmp_path):
     denoiser, _ = trained(tmp_path, labels=(7, 3))
     denoiser.name_classes(["a", "b", "c", "d"])

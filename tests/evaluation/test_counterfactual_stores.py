@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from analytic import share_classifier
+from hydra.utils import instantiate
 from noise_images import BOX, SIZE, evaluation, sample
 from small_networks import seeded
 
@@ -162,11 +163,11 @@ def test_the_guide_of_a_store_is_no_oracle(tmp_path):
         return Part("", {"oracles": oracles}, {}, None, ComparedRows([name]))
 
     stores = {"run": store, "free": free}
-    exclude_guides([part("refuse", "free")], stores, torch.device("cpu"))
+    exclude_guides([part("refuse", "free")], stores, instantiate)
     with pytest.raises(ValueError, match=r"oracles\.b has the weights of the guide of run"):
-        exclude_guides([part("refuse")], stores, torch.device("cpu"))
+        exclude_guides([part("refuse")], stores, instantiate)
     skipping = part("skip")
-    exclude_guides([skipping], stores, torch.device("cpu"))
+    exclude_guides([skipping], stores, instantiate)
     oracles = skipping.metrics["oracles"]
     assert oracles._skipped == {"b"}
 

@@ -22,7 +22,9 @@ from noise_images import (
     save,
     two_stores,
 )
+from omegaconf import OmegaConf
 
+from fido.app.evaluate import finish
 from fido.evaluation.bootstrap import Bootstrap, Estimate
 from fido.evaluation.frame import ScoreCollector, score_frame
 from fido.evaluation.scoring_observer import ScoringObserver
@@ -257,3 +259,12 @@ def test_undefined_numbers_and_missing_rows_are_visible():
     assert summary.rows["a"].estimates["outside"].n == 2
     assert summary.rows["a"].images == 3
     assert math.isnan(summary.rows["a"].values["outside"][0])
+
+
+def test_where_nothing_is_explained_it_is_said(tmp_path):
+    store = ResultsStore(tmp_path / "run")
+    store.save_not_explained({"id": "a", "status": "failed", "reason": "x"})
+    one = evaluation({"run": store}, tmp_path / "out")
+    options = {"resamples": 9, "level": 0.9, "seed": 0, "only_flipped": False, "compare_to": None}
+    with pytest.raises(ValueError, match="nothing was scored: run: 0 explained, 1 failed"):
+        finish(OmegaConf.create({"evaluation": options}), one, tmp_path / "out")

@@ -202,6 +202,23 @@ def test_a_page_of_somebody_else_is_not_overwritten(tmp_path):
     assert (tmp_path / "index.html").read_text() == "<html>mine</html>"
 
 
+def test_own_files_that_are_damaged_end_no_report(tmp_path):
+    store = ResultsStore(tmp_path / "run", {"explainer": {"_target_": "a.b.C"}})
+    save(store, "a", 1, box_region().float())
+    index = write_report(tmp_path / "report", {"run": store}, [tmp_path / "run"])
+    whole = {path: path.read_bytes() for path in index.parent.rglob("*") if path.is_file()}
+    foreign = {"this_run": [], "packages": 3, "metrics": {"m": 5}}
+    for damage in (b"", b"null", b"[1]", b"\xff\xfe", b"[" * 99_999, json.dumps(foreign).encode()):
+        for name in ("summary.json", "env.json", "evaluation/summary.json"):
+            (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / "run" / name).write_bytes(damage)
+        for path in (index.parent / "data").glob("*.js"):
+            path.write_bytes(damage)
+        index.write_bytes(b"")
+        write_report(tmp_path / "report", {"run": store}, [tmp_path / "run"])
+        assert {path: path.read_bytes() for path in whole} == whole
+
+
 def test_the_table_of_rows_has_means_and_intervals(report):
     text = report.read_text()
     assert "30 explained" in text

@@ -42,7 +42,9 @@ def test_a_result_says_which_photo_it_is_of(tmp_path):
     assert ResultsStore(tmp_path / "run").sample("p").photo == photo
 
 
-@pytest.mark.parametrize("how", ["replaced", "from another folder", "of the same size and time"])
+@pytest.mark.parametrize(
+    "how", ["replaced", "from another folder", "of the same size and time", "in its place"]
+)
 def test_another_photo_of_the_same_name_is_refused_and_changes_nothing(tmp_path, how):
     photo = tmp_path / "1" / "p.png"
     write_photo(photo)
@@ -52,10 +54,11 @@ def test_another_photo_of_the_same_name_is_refused_and_changes_nothing(tmp_path,
         photo = tmp_path / "2" / "p.png"
     size = photo.stat().st_size if photo.is_file() else 0
     write_photo(photo, (0, 0, 30, 20))
-    if how == "of the same size and time":
-        # Such a file is only told apart by its content, which a moved photo has read.
+    if how in ("of the same size and time", "in its place"):
+        # Such a file is only told apart by its content.
         photo.write_bytes(photo.read_bytes().ljust(size, b"\0"))
-        photo = photo.rename(tmp_path / "1" / "other.png").rename(tmp_path / "p.png")
+        if how != "in its place":
+            photo = photo.rename(tmp_path / "1" / "other.png").rename(tmp_path / "p.png")
         os.utime(photo, ns=(time, time))
     with pytest.raises(PhotoMismatchError, match=r"another photo under the id 'p': .*1/p\.png"):
         run(tmp_path / "run", photo)
@@ -107,9 +110,35 @@ def test_of_two_processes_at_once_the_first_photo_of_a_name_stays(tmp_path):
 
 def test_claims_of_those_who_died_and_half_lines_hold_nothing_up(tmp_path, monkeypatch):
     monkeypatch.setattr(photos, "PATIENCE", 0.2)
-    (tmp_path / ".photos").write_bytes(b'\n["p", "dead", null, null]\n\n["q", "cu')
+    foreign = b'\n[["p"], "x", null, null]\n{"a": 1, "b": 2, "c": 3, "d": 4}\n' + b"[" * 99_999
+    claims = b'\n["p", "dead", null, null]\n' + foreign + b'\n\xff\n["q", "cu'
+    (tmp_path / ".photos").write_bytes(claims)
     store = ResultsStore(tmp_path)
     save(store, "mine", 0)
     save(ResultsStore(tmp_path), "mine", 1)
     with pytest.raises(PhotoMismatchError):
         save(ResultsStore(tmp_path), "dead", 2)
+
+
+@pytest.mark.parametrize("when", ["before the first look", "while it works"])
+def test_what_another_process_saves_of_another_photo_is_not_taken_for_done(tmp_path, when):
+    """Both have found the folder empty; the other one is first."""
+    for folder, box in (("mine", (0, 0, 30, 20)), ("others", (8, 12, 20, 28))):
+        write_photo(tmp_path / folder / "p.png", box)
+    source = FolderPhotos(path=str(tmp_path / "mine"), size=(40, 48), crop_fraction=1.0)
+    entries, store = source.selected(), ResultsStore(tmp_path / "run")
+    store.check_photos((entry.id, entry.path) for entry in entries)
+    explainer = Center()
+    if when == "before the first look":
+        run(tmp_path / "run", tmp_path / "others")
+    else:
+        load = source.load
+
+        def late(entry):
+            run(tmp_path / "run", tmp_path / "others")
+            return load(entry)
+
+        source.load = late
+    runner = Runner(planted_classifier(), MeanInfiller(), explainer, store, target=1)
+    with pytest.raises(PhotoMismatchError, match=r"another photo under the id 'p'.*others"):
+        runner.run(source, entries)

@@ -264,3 +264,36 @@ def test_names_that_are_no_text_are_ids_like_others(tmp_path):
     assert run()["this_run"]["images"] == 0
     assert all(p.parent.name == "explanations" for p in tmp_path.rglob("*.safetensors"))
     assert "\\udce9" in (tmp_path / "run" / "scores.csv").read_text()
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError, ZeroDivisionError, ValueError])
+def test_a_photo_that_the_network_refuses_is_marked_and_the_rest_goes_on(tmp_path, photos, kind):
+    made, notes = runner(tmp_path / "run", steps=1), Notes()
+    made.observers = [notes]
+    made.explainer = RandomMap()  # masked images of the others may be as dark
+
+    def picky(module, given):
+        if bool((given[0].amax((1, 2, 3)) < 0.21).any()) and len(given[0]) == 1:
+            raise kind("singular")
+
+    made.classifier.network.register_forward_pre_hook(picky)
+    summary = made.run(Planted(photos, ["a", "dark", "z"]))
+    assert summary["images"] == {"explained": 2, "failed": 1}
+    assert notes.others == [("dark", "failed")]
+    (row,) = made.store.rows_not_explained()
+    assert row["reason"] == f"the classifier takes no such photo: {kind.__name__}: singular"
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("x"), OSError("x"), RuntimeError("CUDA error: x")]
+)
+def test_what_is_no_fault_of_the_photo_ends_the_run(tmp_path, photos, error):
+    made = runner(tmp_path / "run", steps=1)
+
+    def broken(module, given):
+        raise error
+
+    made.classifier.network.register_forward_pre_hook(broken)
+    with pytest.raises(type(error), match="x"):
+        made.run(Planted(photos, ["a", "b"]))
+    assert made.store.rows() == []

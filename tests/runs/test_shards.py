@@ -128,7 +128,7 @@ def test_shards_at_once_one_of_them_killed_leave_the_bytes_of_one_process(tmp_pa
             assert second.is_alive()
             assert time.monotonic() < until
             time.sleep(0.01)
-        time.sleep(0.05 * kill)  # at different places of the next image
+        time.sleep(0.005 * kill)  # at different places of the next image
         second.kill()
         second.join()
         assert second.exitcode == -9

@@ -3,17 +3,21 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 
 import pytest
 import torch
 from planted import planted_sample
 
+from fido.evaluation.score_store import ScoreStore
+from fido.metrics.score_set import ImageScore
 from fido.records import Explanation, Key, RegionEdit
 from fido.runs.result_file import file_stem
 from fido.runs.run_settings import SettingsMismatchError
 from fido.runs.store import ResultsStore
+from fido.runs.sweep import run_name
 from fido.runtime import files
-from fido.runtime.files import DamagedFileError
+from fido.runtime.files import DamagedFileError, write_json
 
 
 def explanation(image_id="planted", **fields):
@@ -257,7 +261,7 @@ def test_a_foreign_file_among_results_is_named(tmp_path):
         list(store)
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"seed"', b"[1]", b"\xff\xfe"])
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"seed"', b"[1]", b"\xff\xfe"])
 def test_damaged_settings_are_made_again_unless_results_are_of_them(tmp_path, damage):
     store = ResultsStore(tmp_path, {"seed": 0})
     (tmp_path / "settings.json").write_bytes(damage)
@@ -265,8 +269,14 @@ def test_damaged_settings_are_made_again_unless_results_are_of_them(tmp_path, da
     assert (tmp_path / "damaged" / "settings.json").read_bytes() == damage
     store.save(planted_sample(), explanation(), row())
     (tmp_path / "settings.json").write_bytes(damage)
-    with pytest.raises(DamagedFileError, match=r"settings\.json is damaged"):
+    with pytest.raises(SettingsMismatchError, match=r"settings\.json is damaged"):
         ResultsStore(tmp_path, {"seed": 0})
+    with pytest.raises(DamagedFileError, match=r"settings\.json is damaged"):
+        ResultsStore(tmp_path)
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(SettingsMismatchError, match=r"no settings\.json says"):
+        ResultsStore(tmp_path, {"seed": 0})
+    assert not (tmp_path / "settings.json").exists()
 
 
 def test_folders_of_another_format_are_refused_in_one_sentence_and_left_alone(tmp_path):
@@ -274,3 +284,106 @@ def test_folders_of_another_format_are_refused_in_one_sentence_and_left_alone(tm
     with pytest.raises(ValueError, match="format of another version of fido; this version reads"):
         ResultsStore(tmp_path, {"seed": 0})
     assert [p.name for p in tmp_path.iterdir()] == ["settings.json"]
+
+
+def test_a_file_under_another_results_name_is_no_result_of_it(tmp_path):
+    store = ResultsStore(tmp_path)
+    store.save(planted_sample(image_id="a"), explanation("a"), row("a"))
+    (path,) = store.explanations.iterdir()
+    shutil.copy(path, path.with_name(path.name.replace("a.", "b.", 1)))
+    with pytest.raises(DamagedFileError, match=r"b\.class1\.seed0.*the result of 'a'"):
+        store.load("b")
+    with pytest.raises(DamagedFileError):
+        list(store)
+    assert [moved.name[0] for moved in store.set_aside_damaged()] == ["b"]
+    assert [key.image_id for key in store] == ["a"]
+
+
+def test_an_image_called_like_a_result_has_a_note_of_its_own(tmp_path):
+    store = ResultsStore(tmp_path)
+    failed = {"id": "a", "status": "failed", "reason": "x", "target": 1, "seed": 0}
+    store.save_not_explained(failed)
+    store.save_not_explained({"id": "a.class1.seed0", "status": "unreadable", "reason": "y"})
+    assert [one["id"] for one in store.rows()] == ["a", "a.class1.seed0"]
+    store.save(planted_sample(image_id="a.class1.seed0"), explanation("a.class1.seed0"), row())
+    assert [one["status"] for one in store.rows_not_explained()] == ["failed"]
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, {"id": 3, "status": "x"}, {"id": "b", "status": []}])
+def test_a_note_of_something_else_is_damaged(tmp_path, content):
+    store = ResultsStore(tmp_path)
+    write_json(store.not_explained / "b.json", content)
+    with pytest.raises(DamagedFileError, match=r"b\.json is damaged"):
+        store.rows()
+    assert [path.name for path in store.set_aside_damaged()] == ["b.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"explainer": 3},
+        {"made_by": "me"},
+        {"made_by": {"choices": ["x"]}},
+        {"made_by": {"choices": {"explainer": 1}, "overrides": []}},
+        {"made_by": {"overrides": "explainer=lime"}},
+        {"classifier": [1]},
+    ],
+)
+def test_settings_of_something_else_are_named(tmp_path, content):
+    write_json(tmp_path / "settings.json", {"format": 2, **content})
+    (tmp_path / "explanations").mkdir()
+    for read in (ResultsStore, run_name):
+        with pytest.raises(DamagedFileError, match=r"settings\.json is damaged"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("names", [7, ["a", 7], {"a": 1}])
+def test_class_names_of_something_else_are_made_again(tmp_path, names):
+    store = ResultsStore(tmp_path)
+    write_json(tmp_path / "class_names.json", {"class_names": names})
+    with pytest.raises(DamagedFileError, match=r"class_names\.json is damaged"):
+        store.class_names()
+    store.save_class_names(["dark", "bright"])
+    assert store.class_names() == ["dark", "bright"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"region": 5},
+        {"region": {"explanation": {}}},
+        {"region": {"explanation": {"key": 1, "values": {}, "curve": None}}},
+        {"region": {"explanation": {"key": "k", "values": {"p": "x"}, "curve": None}}},
+        {"region": {"explanation": {"key": "k", "values": [], "curve": None}}},
+        {"region": {"explanation": {"key": "k", "values": {}, "curve": [[1]]}}},
+        {"region": {"explanation": {"key": "k", "values": {}, "curve": None, "features": [1]}}},
+    ],
+)
+def test_scores_of_something_else_are_set_aside_and_made_again(tmp_path, content, caplog):
+    key = Key("a", 1, 0)
+    write_json(tmp_path / "a.class1.seed0.json", content)
+    scores = ScoreStore(tmp_path).open(key)
+    assert "a.class1.seed0.json is damaged" in caplog.text
+    assert scores.get("region", "explanation", "k") is None
+    scores.put("region", "explanation", "k", ImageScore({"p": 0.5}, None, {}))
+    scores.save()
+    again = ScoreStore(tmp_path).open(key).get("region", "explanation", "k")
+    assert again.values == {"p": 0.5}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\x9f\xff",
+        b"id,target,seed\na,x,0\n",
+        b"target,seed\n1,0\n",
+        b"id,target\n" + b"x" * 200_000,
+    ],
+)
+def test_a_table_of_scores_that_is_none_is_named(tmp_path, damage):
+    store = ResultsStore(tmp_path)
+    (tmp_path / "scores.csv").write_bytes(damage)
+    with pytest.raises(DamagedFileError, match=r"scores\.csv is damaged"):
+        store.scores()
+    store.write_scores([])
+    assert store.scores() == {}

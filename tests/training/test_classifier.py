@@ -6,6 +6,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,13 +14,16 @@ import timm
 import torch
 import warm_process
 from command_line import environment
+from configurations import command_config
 from PIL import Image
 from safetensors.torch import load_file
 from small_training import StopAt, Stopped, fit
 from torch import nn
 
+from fido.app.train import check_training
 from fido.classifiers.natural10 import small_resnet, small_vit
 from fido.data.folder import FolderPhotos
+from fido.runs.run_settings import SettingsMismatchError
 from fido.training.augmentation import CutMix, RandomViews, jitter_colours
 from fido.training.classifier import ClassifierTraining
 from fido.training.labelled_photos import LabelledPhotos
@@ -285,6 +289,32 @@ def test_the_command_writes_weights_that_the_classifier_takes(tmp_path):
     assert refused.returncode != 0
     assert "two classes or more" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_training_goes_on_with_its_own_settings_and_classes_only(tmp_path):
+    out = tmp_path / "out"
+
+    def begin(*overrides, classes=("cat", "dog")):
+        words = ("model=classifier", "data=folder", "data.path=a", f"output_dir={out}", *overrides)
+        check_training(command_config("train", *words), SimpleNamespace(classes=classes))
+
+    begin()
+    begin("seed=1")  # nothing has been trained yet
+    begin()
+    (out / "last.ckpt").touch()
+    noted = (out / "training.json").read_bytes()
+    begin("epochs=99", "trainer.precision=bf16-mixed", "logger=none", "photos.cache=elsewhere")
+    for other, words in (
+        (["data.path=b"], "data.path: a there, b now"),
+        (["seed=1"], "seed: 0 there, 1 now"),
+        (["training.learning_rate=1"], "training.learning_rate"),
+        (["photos.labels=prefix"], "photos.labels: folder there, prefix now"),
+    ):
+        with pytest.raises(SettingsMismatchError, match=words):
+            begin(*other)
+    with pytest.raises(SettingsMismatchError, match="classes"):
+        begin(classes=("dog", "cat"))
+    assert (out / "training.json").read_bytes() == noted
 
 
 @pytest.mark.slow

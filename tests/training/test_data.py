@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -140,3 +142,16 @@ def test_a_loader_goes_on_with_the_batch_of_its_step():
     assert len(loader) == 6  # the three that were done count
     assert [tuple(images.shape) for images in loader] == [(2, 3, 4, 4)] * 3
     assert heard == [3, 4, 5]
+
+
+def test_a_photo_of_the_same_size_and_time_is_another_photo(tmp_path):
+    for folder, value in (("a/photos", 10), ("b/photos", 200)):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8), (value,) * 3).save(tmp_path / folder / "x.ppm")
+        os.utime(tmp_path / folder / "x.ppm", ns=(0, 0))
+    one, other = tmp_path / "a" / "photos", tmp_path / "b" / "photos"
+    assert cached_files([one / "x.ppm"], one, 8, tmp_path / "cache")[0].max() == 10
+    assert cached_files([other / "x.ppm"], other, 8, tmp_path / "cache")[0].max() == 200
+    (one / "x.ppm").write_bytes((other / "x.ppm").read_bytes())
+    os.utime(one / "x.ppm", ns=(0, 0))
+    assert cached_files([one / "x.ppm"], one, 8, tmp_path / "cache")[0].max() == 200

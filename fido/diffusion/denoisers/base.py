@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +82,19 @@ class Denoiser(nn.Module, ABC):
     def knows(self, classes: Tensor) -> Tensor:
         """(n,) bool: of which of the classifier's classes (n,) the denoiser has a notion."""
         return torch.zeros_like(classes, dtype=torch.bool)
+
+    def of_classes(self, names: Sequence[str]) -> Self:
+        """This denoiser, with the same weights, for a classifier that calls its classes so.
+
+        A copy, because another classifier may use the denoiser, too.
+
+        Args:
+            names: See `name_classes`.
+        """
+        other = copy(self)
+        other._buffers = dict(self._buffers)
+        other.name_classes(names)
+        return other
 
     def name_classes(self, names: Sequence[str]) -> None:
         """Learn what the classifier calls its classes; see `knows`.

@@ -132,7 +132,7 @@ def _network(folder: Path) -> Any:
         raise ImportError(
             "denoiser=diffusers needs the package diffusers: pip install 'fido-xai[diffusers]'"
         )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _config(folder / "config.json")
     if config.get("_class_name") != "UNet2DModel":
         raise ValueError(
             f"{folder} holds a {config.get('_class_name')}, and a UNet2DModel is needed: a network "
@@ -142,17 +142,27 @@ def _network(folder: Path) -> Any:
 
     try:
         return UNet2DModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-    except OSError as error:
+    except Exception as error:  # every part of it has its own; all mean the same here
         raise FileNotFoundError(
             f"{folder} has no readable diffusion_pytorch_model.safetensors: {error}"
         ) from error
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError(f"expected a JSON object, got {type(config).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no configuration of diffusers: {error}") from error
+    return config
 
 
 def _schedule(path: Path) -> tuple[str, Tensor]:
     """What the network predicts, and `alpha_bar` of its steps."""
     from diffusers import DDPMScheduler
 
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = _config(path)
     prediction = config.get("prediction_type", "epsilon")
     if prediction not in PREDICTIONS:
         raise ValueError(
@@ -162,7 +172,11 @@ def _schedule(path: Path) -> tuple[str, Tensor]:
     names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     betas = {name: config[name] for name in names if config.get(name) is not None}
     rescaled = {"rescale_betas_zero_snr": True} if config.get("rescale_betas_zero_snr") else {}
-    return prediction, DDPMScheduler(**betas, **rescaled).alphas_cumprod.double()
+    try:
+        schedule = DDPMScheduler(**betas, **rescaled).alphas_cumprod.double()
+    except Exception as error:  # whatever diffusers raises of such numbers
+        raise ValueError(f"{path} describes no schedule: {error}") from error
+    return prediction, schedule
 
 
 def _labels(labels: Sequence[int | str] | None, count: int) -> Sequence[int | str]:

@@ -178,7 +178,7 @@ def _read_head(script: Path) -> dict[str, Any]:
     """The first line of a file of maps; empty if there is none that can be read."""
     try:
         with script.open(encoding="utf-8") as lines:
-            head: dict[str, Any] = json.loads(lines.readline().removeprefix("// "))
-    except (OSError, ValueError):
+            head = json.loads(lines.readline().removeprefix("// "))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return head
+    return head if isinstance(head, dict) and isinstance(head.get("pictures"), list) else {}

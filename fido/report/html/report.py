@@ -49,7 +49,9 @@ def write_report(
         ValueError: If the folder holds an `index.html` that is no report.
     """
     index = folder / "index.html"
-    if index.is_file() and MARK not in index.read_text(encoding="utf-8", errors="replace")[:2000]:
+    # A power cut may leave an empty file.
+    there = index.read_text(encoding="utf-8", errors="replace") if index.is_file() else ""
+    if there.strip() and MARK not in there[:2000]:
         raise ValueError(f"{index} is no report of fido; give another folder for this one")
     environment = Environment(
         loader=PackageLoader("fido.report.html"),
@@ -118,17 +120,25 @@ def _write_photos(
 
 def _shown_run(run: Run) -> dict[str, Any]:
     """What the page says about a run."""
-    this = read_json(run.store.folder / "summary.json").get("this_run", {})
-    images, seconds = this.get("images"), this.get("seconds")
+    images, seconds = _of_this_run(run.store.folder / "summary.json")
     return {
         "name": run.name,
         "footer": run.about.footer,
         "settings": run.about.settings or {},
         "versions": versions(run.store.folder),
-        "time": f"{seconds / images:.3g} s a photo (the {images} of the last start)"
+        "time": f"{seconds / images:.3g} s a photo (the {images:.0f} of the last start)"
         if images and seconds
         else "",
     }
+
+
+def _of_this_run(summary: Path) -> tuple[float, float]:
+    """Images and seconds of the last start; 0 where the file does not say."""
+    try:
+        this = read_json(summary)["this_run"]
+        return float(this["images"]), float(this["seconds"])
+    except (KeyError, TypeError, ValueError):
+        return 0, 0
 
 
 def _colours() -> dict[str, list[list[int]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import numpy as np
 
 from fido.evaluation.bootstrap import Bootstrap
 from fido.report.html.photos import Photo, Run, numbers_of
+from fido.runtime.files import read_json
+
+log = logging.getLogger(__name__)
 
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 COLUMNS = {
@@ -68,11 +71,12 @@ def _stored_tables(folder: Path) -> Iterator[Table]:
         if not path.is_file():
             continue
         try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            metrics = read_json(path).get("metrics", {}).items()
+            tables = [_metric_table(f"{name} ({path.parent.name})", one) for name, one in metrics]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            log.warning("%s is damaged, its tables are left out: %r", path, error)
             continue
-        for name, metric in summary.get("metrics", {}).items():
-            yield _metric_table(f"{name} ({path.parent.name})", metric)
+        yield from tables
 
 
 def _metric_table(title: str, metric: Mapping[str, Any]) -> Table:
