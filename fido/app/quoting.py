@@ -48,7 +48,8 @@ def quoted(words: Sequence[str]) -> list[str]:
         for word in words
         if re.match(rf"\+*[\w.@]*\b({'|'.join(FUNCTIONS)})\._target_=", word)
     )
-    flags, settings = [], []
+    flags: list[str] = []
+    settings: list[str] = []
     for i, word in enumerate(words):
         of_flag = i > 0 and words[i - 1] in VALUED_FLAGS
         setting = not of_flag and ("=" in word or word.startswith("~")) and word[0] != "-"
