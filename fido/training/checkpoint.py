@@ -15,6 +15,17 @@ from torch import nn
 from fido.runtime.files import atomic_path
 from fido.runtime.tensors import save_tensors
 
+PARTS = {
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": dict,
+    "callbacks": dict,
+    "global_step": int,
+    "pytorch-lightning_version": str,
+}
+"""What Lightning goes on from, and of which type it is."""
+
 
 class TrainingCheckpoint(pl.Callback):
     """Write `<folder>/last.ckpt` regularly, and when the training is stopped.
@@ -59,11 +70,12 @@ class TrainingCheckpoint(pl.Callback):
             module: Has data loaders of its own; see `AveragedTraining`.
 
         Raises:
-            ValueError: If the checkpoint cannot be read, or holds more than tensors and numbers.
+            ValueError: If the checkpoint cannot be read, holds more than tensors and numbers, or is
+                of another network.
         """
         resume = self.resume_from()
         if resume is not None:
-            _check(resume)
+            _check(resume, module)
         with warnings.catch_warnings():
             # Frozen submodules are in evaluation mode on purpose.
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
@@ -105,12 +117,35 @@ class TrainingCheckpoint(pl.Callback):
             self.save(trainer, pl_module)
 
 
-def _check(checkpoint: Path) -> None:
+def _check(checkpoint: Path, module: pl.LightningModule) -> None:
+    """Read a checkpoint before Lightning does, whose errors name no file.
+
+    Raises:
+        ValueError: If it is none, or one of another network.
+    """
     try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # every reader has its own exceptions; all mean the same here
         raise ValueError(
             f"{checkpoint} is no checkpoint of a training, is cut off, or holds more than tensors "
             "and numbers, which would run code and is not read. Remove it to begin anew "
             f"({error})"
         ) from error
+    wrong = [
+        part
+        for part, kind in PARTS.items()
+        if not isinstance(state, dict) or not isinstance(state.get(part), kind)
+    ]
+    if wrong:
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of a training, it has no {wrong[0]}; remove it to "
+            "begin anew"
+        )
+    there = {name: getattr(value, "shape", None) for name, value in state["state_dict"].items()}
+    wanted = {name: value.shape for name, value in module.state_dict().items()}
+    differ = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
+    if differ:
+        raise ValueError(
+            f"{checkpoint} is of another network: {len(differ)} tensors differ, first "
+            f"{differ[0]}; choose another folder (output_dir=DIR), or remove it to begin anew"
+        )

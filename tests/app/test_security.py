@@ -166,6 +166,28 @@ def test_a_training_goes_on_from_numbers_only(tmp_path, mark, content):
         checkpoint.fit(again, Tiny())
 
 
+@pytest.mark.parametrize("damage", ["tensor", {}, "state_dict", "loops", "layer.weight", "other"])
+def test_a_checkpoint_of_something_else_is_named(tmp_path, damage):
+    options = {"max_steps": 1, "logger": False, "accelerator": "cpu", "enable_progress_bar": False}
+    options |= {"enable_model_summary": False, "enable_checkpointing": False}
+    trainer = pl.Trainer(**options)
+    trainer.fit(Tiny())
+    checkpoint = TrainingCheckpoint(tmp_path, export=None)
+    trainer.save_checkpoint(checkpoint.checkpoint)
+    state = torch.load(checkpoint.checkpoint, weights_only=True)
+    if damage == "tensor":
+        state = torch.ones(3)
+    elif damage == {}:
+        state = {}
+    elif damage == "other":
+        state["state_dict"]["layer.weight"] = torch.ones(3, 1)
+    else:
+        (state if damage in state else state["state_dict"]).pop(damage)
+    torch.save(state, checkpoint.checkpoint)
+    with pytest.raises(ValueError, match=r"last\.ckpt is (no checkpoint|of another network)"):
+        checkpoint.fit(pl.Trainer(**{**options, "max_steps": 2}), Tiny())
+
+
 def test_decoded_photos_are_numbers_only(tmp_path, mark):
     write_photo(tmp_path / "photos" / "a.png")
     files = [tmp_path / "photos" / "a.png"]
