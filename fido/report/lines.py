@@ -62,4 +62,5 @@ def fitted(name: str, inches: float, size: float, bold: bool = False) -> str:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        return wrapped(printable(name), inches, measure)
+        lines = (wrapped(printable(line), inches, measure) for line in name.split("\n"))
+        return "\n".join(lines)
