@@ -7,8 +7,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fido.app.evaluate import given_stores
-from fido.report.compare import draw_differences
+from fido.report.about import about_run
+from fido.report.compare import differences, draw_differences
 from fido.runs.sweep import named_stores
+from fido.runtime.names import printable
 
 
 def run(cfg: DictConfig) -> None:
@@ -27,8 +29,18 @@ def run(cfg: DictConfig) -> None:
     if not isinstance(cfg.count, int) or cfg.count < 1:
         raise ValueError(f"count must be a whole number from 1, got {cfg.count}")
     (first, a), (second, b) = stores.items()
-    paths = draw_differences(Path(cfg.folder), (a, b), (first, second), cfg.count, cfg.dpi)
-    for path in paths:
-        print(path)
-    if not paths:
-        print(f"{first} and {second} have the same scores on all photos")
+    found = differences(a, b)
+    leads = [one.lead for one in found]
+    ahead = {first: sum(lead > 0 for lead in leads), second: sum(lead < 0 for lead in leads)}
+    print(
+        f"{len(found)} results of the same photo and class; score: p(class) with only the region "
+        "kept minus p(class) with it infilled"
+    )
+    for (name, count), store in zip(ahead.items(), (a, b), strict=True):
+        print(printable(f"{name} is ahead on {count}"))
+        if not about_run(store).regions:
+            print("  its maps have no region: scored are the pixels above half of the maximum")
+    for path in draw_differences(
+        Path(cfg.folder), (a, b), (first, second), cfg.count, cfg.dpi, found
+    ):
+        print(f"picture: {path}")

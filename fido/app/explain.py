@@ -19,6 +19,7 @@ from fido.evaluation.scoring_observer import ScoringObserver
 from fido.explainers.counterfactual import CounterfactualExplainer
 from fido.loggers.base import Listeners
 from fido.loggers.terminal import Terminal
+from fido.report.about import about_run
 from fido.report.explanation_figure import FigureObserver
 from fido.report.exports import check_kinds, write_exports
 from fido.report.terminal import print_scores
@@ -27,6 +28,7 @@ from fido.runs.run_settings import check
 from fido.runs.runner import AVERAGED, Runner, set_aside_damaged
 from fido.runs.shards import Shard
 from fido.runs.store import ResultsStore
+from fido.runs.sweep import chosen
 from fido.runs.target import TargetChoice, check_labels, check_target, class_index
 from fido.runs.target_pairs import read_pairs
 from fido.runtime.environment import describe_environment
@@ -130,6 +132,7 @@ def execute(
     store = ResultsStore(cfg.output_dir, settings_there, made_by or started(choices))
     store.check_photos((entry.id, entry.path) for entry in entries)
     record_configuration(store.folder, shard)
+    terminal.about, terminal.fills = about_run(store), _fills(cfg, choices)
     _write_environment(store.folder, shard, describe_environment(device))
     set_aside_damaged(store, [terminal])  # before anything lists the store
     name, evaluated = settings["axis/method"], None
@@ -174,6 +177,21 @@ def execute(
     if evaluated is not None:
         print_scores(evaluated)
     return summary
+
+
+def _fills(cfg: DictConfig, choices: Choices) -> str:
+    """Says by what regions are infilled where that is not one for table and picture."""
+    plain = []
+    for infiller in (cfg.infiller, cfg.region.infiller):
+        settings: Any = OmegaConf.to_container(infiller, resolve=True)
+        plain.append({name: settings[name] for name in settings if name != "rows_per_pass"})
+    if plain[0] == plain[1]:
+        return ""
+    of_table = choices.get("infiller@region.infiller", plain[1]["_target_"])
+    return (
+        f"region kept, region removed: infilled by {of_table} whatever the method, "
+        f"in the picture by {chosen(choices, 'infiller')}"
+    )
 
 
 def _with_region(cfg: DictConfig) -> DictConfig:

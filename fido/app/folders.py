@@ -73,6 +73,7 @@ def folder_name(overrides: Sequence[str], left_out: Sequence[str] = ()) -> str:
     # Hydra writes `a=true` of the line as `a=True` into a job's overrides.
     common = {override.lower() for override in left_out}
     kept = [o for o in overrides if o.lower() not in common and not o.startswith(EXECUTION_KEYS)]
+    kept = [override.lstrip("+") for override in kept]
     full = ",".join(sorted(kept)) or "defaults"
     plain = re.sub(r"[^A-Za-z0-9=.,_-]+", "_", full)
     if plain == full and len(plain) <= LONGEST_NAME:

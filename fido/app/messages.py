@@ -183,9 +183,26 @@ def _unknown_key(error: BaseException) -> str | None:
     same = [name for name in names if name.rpartition(".")[2] == last]
     prefix = key.removesuffix(last)
     near = get_close_matches(last, [str(name) for name in parent], n=2)
+    if (others := _options_with(key)) and not near:
+        group = key.partition(".")[0]
+        have = ", ".join(f"{group}={option}" for option in others)
+        return f"there is no setting {key} with this {group}, but with {have}"
     found = same or [prefix + name for name in near] or get_close_matches(key, names, n=3)
     hint = f"; did you mean {' or '.join(found[:3])}?" if found else "; see --help"
     return f"there is no setting {key} here{hint}"
+
+
+def _options_with(key: str) -> list[str]:
+    """Options of a setting's group that have the setting, with what they are composed of."""
+    group, _, name = key.partition(".")
+    if not name or "." in name:
+        return []
+    found = []
+    for option, path in options_of(CommandGroups.command, group).items():
+        content = OmegaConf.load(path)
+        if isinstance(content, DictConfig) and name in content:
+            found.append(option)
+    return found
 
 
 def _names(node: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -82,7 +82,7 @@ def started(choices: Mapping[str, str]) -> dict[str, Any]:
     kept = {kind: chosen(choices, kind) for kind in ("explainer", "objective", "infiller")}
     overrides: Sequence[str] = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
     without = (*EXECUTION_KEYS, *DISPLAY_KEYS)
-    given = [override for override in overrides if not override.startswith(without)]
+    given = [word.lstrip("+") for word in overrides if not word.startswith(without)]
     return {"choices": kept, **({"overrides": given} if HydraConfig.initialized() else {})}
 
 

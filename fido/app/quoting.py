@@ -17,6 +17,13 @@ TYPED = re.compile(r"[+-]?[0-9][0-9_.]*(e[+-]?[0-9_]+)?|[+-]?(inf|nan)|true|fals
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "output_dir")
 """Settings that name what need not be there yet, and that are never swept."""
 
+FUNCTIONS = ("network", "function")
+"""Last parts of settings that are a user's own function with the arguments that it has."""
+
+VALUED_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn",
+                "--config-dir", "-cd", "--experimental-rerun", "--info", "-i")  # fmt: skip
+"""Flags of Hydra that the next word belongs to."""
+
 TEXTS = ("data.ids", "classifier.class_names")
 """Settings whose values are texts, or lists of texts."""
 
@@ -32,8 +39,23 @@ def quoted(words: Sequence[str]) -> list[str]:
     `data.path=photo (1).jpg` is such a name if there is that file, and so is the folder of a
     pattern. Folders for results are quoted, too. `store=DIR,DIR` is a list, never a sweep. Ids and
     class names are texts: `data.ids=[001,1e3]`. Other values stay as they are.
+
+    Flags come first, because Hydra's parser of flags refuses settings on both sides of one.
+    Arguments of a function of the user's, `classifier.network.NAME=VALUE`, are marked as new.
     """
-    return [_quoted(word) for word in words]
+    own = tuple(
+        word.lstrip("+").partition("_target_=")[0]
+        for word in words
+        if re.match(rf"\+*[\w.@]*\b({'|'.join(FUNCTIONS)})\._target_=", word)
+    )
+    flags: list[str] = []
+    settings: list[str] = []
+    for i, word in enumerate(words):
+        of_flag = i > 0 and words[i - 1] in VALUED_FLAGS
+        setting = not of_flag and ("=" in word or word.startswith("~")) and word[0] != "-"
+        new = bool(own) and setting and word.startswith(own) and "._target_=" not in word
+        (settings if setting else flags).append(f"++{_quoted(word)}" if new else _quoted(word))
+    return [*flags, *settings]
 
 
 def split_folders(text: str) -> list[str]:

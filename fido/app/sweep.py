@@ -52,7 +52,7 @@ class JobNumber(Callback):
             return
         count = f" of {self.jobs}" if self.jobs else ""
         words = config.hydra.overrides.task
-        own = [word for word in words if word.partition("=")[0] not in self.common]
+        own = [word.lstrip("+") for word in words if word.partition("=")[0] not in self.common]
         print(f"job {number + 1}{count}: {' '.join(own)}", flush=True)
 
 

@@ -17,9 +17,14 @@ from torch import Tensor
 
 from fido.loggers.estimate import Estimate
 from fido.records import Key
+from fido.report.about import RunAbout
+from fido.report.remarks import doubts
 from fido.runs.observer import Result
 from fido.runs.result_file import Row, file_stem
 from fido.runtime.names import printable
+
+REGION = ("region kept", "region removed", "area")
+"""Columns of the table that are of a map's region."""
 
 
 class Terminal:
@@ -34,6 +39,10 @@ class Terminal:
         shown: Images in the table at the end.
         title: Stands before what is printed at the beginning.
         folder: Of the run.
+
+    Attributes:
+        about: Of the run, once it is known: methods without a region have no columns of one.
+        fills: What to say of the infillers below columns of a region.
     """
 
     def __init__(
@@ -51,6 +60,8 @@ class Terminal:
         self.shown = shown
         self.title = title
         self.folder = folder
+        self.about = RunAbout()
+        self.fills = ""
         # A log file has no width; rich's default of 80 columns would cut the table.
         self.console = Console(
             width=None if self.interactive else 120, soft_wrap=False, markup=False, emoji=False
@@ -72,6 +83,7 @@ class Terminal:
         self._last_line = -math.inf
         self._cost: dict[str, int] = {}
         self._figure: str | None = None
+        self._doubts: list[str] = []
 
     def __enter__(self) -> Self:
         if self.interactive:
@@ -79,7 +91,8 @@ class Terminal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        if self.interactive:
+            self._bar.stop()
 
     def __call__(
         self, ids: Sequence[str], done: int, total: int, values: dict[str, Tensor]
@@ -122,7 +135,10 @@ class Terminal:
             self.console.print(said)
         if self._results <= self.shown:
             area = float(result.explanation.region.float().mean())
-            self._lines.append(_cells(str(row["id"]), row, area, f"{result.seconds:.0f}"))
+            self._add(str(row["id"]), row, area, f"{result.seconds:.0f}")
+            if result.explanation.counterfactual is None:
+                found = doubts(result.explanation, result.edit, self.about)
+                self._doubts += [printable(f"{row['id']}: {doubt}") for doubt in found]
         self._cost = result.explanation.cost
         self._figure = self._figure or file_stem(result.explanation.key)
 
@@ -137,6 +153,11 @@ class Terminal:
         self._finished += 1
         if self._task is not None:
             self._bar.update(self._task, completed=self._finished)
+
+    def _add(self, image_id: str, row: Row, area: float | None, seconds: str) -> None:
+        cells = _cells(image_id, row, area, seconds)
+        left_out = () if self.about.regions else REGION
+        self._lines.append({name: cells[name] for name in cells if name not in left_out})
 
     def say(self, words: str) -> None:
         """Print a line."""
@@ -161,16 +182,24 @@ class Terminal:
         if not self._results and earlier:
             for key, row in earlier.items():
                 area = float(row["area"] or 0) if row.get("area") else None
-                self._lines.append(_cells(key.image_id, row, area, "-"))
+                self._add(key.image_id, row, area, "-")
             self._results = explained
             self._figure = file_stem(next(iter(earlier)))
         if self._lines:
-            table = Table(*self._lines[0])
+            table = Table()
+            for title in self._lines[0]:
+                table.add_column(title, overflow="fold")  # a name is never cut
             for line in self._lines:
                 table.add_row(*line.values())
             self.console.print(table)
             if self._results > self.shown:
                 self.console.print(f"... and {self._results - self.shown} more in scores.csv")
+            if not self.about.regions:
+                self.say(f"no region: the strongest pixels of {self.about.method} are scattered")
+            elif self.fills and REGION[0] in self._lines[0]:
+                self.say(self.fills)
+            for doubt in self._doubts:
+                self.say(doubt)
             if self._cost:
                 parts = ", ".join(f"{rows} {name}" for name, rows in self._cost.items())
                 self.console.print(f"cost an image, in rows through the networks: {parts}")

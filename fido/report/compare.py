@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def draw_differences(
     names: tuple[str, str],
     count: int = 10,
     dpi: int = 100,
+    found: Sequence[Difference] | None = None,
 ) -> list[Path]:
     """Draw `<name>_better.png` for each of the two, as far as it is better anywhere.
 
@@ -79,6 +81,7 @@ def draw_differences(
         names: Of the stores.
         count: Photos of a file.
         dpi: Pixels an inch.
+        found: The stores' `differences`, where they are known already.
 
     Returns:
         The files.
@@ -86,7 +89,7 @@ def draw_differences(
     Raises:
         ValueError: See `differences`.
     """
-    found = differences(*stores)
+    found = differences(*stores) if found is None else found
     sides = (found[:count], found[::-1][:count])
     paths = []
     for i, (name, side) in enumerate(zip(names, sides, strict=True)):
@@ -110,8 +113,9 @@ def _figure(
         rows[str(key)] = f"{key.image_id}\n{target}"
         for i, one in enumerate((difference.first, difference.second)):
             sample, explanation = stores[i].sample(one), stores[i].load(one)
-            area = float(explanation.region.float().mean())
-            caption = f"area {area:.0%}, kept - without {difference.scores[i]:.2f}"
+            share = float(explanation.region.float().mean())
+            area = f"area {share:.0%}" if abouts[i].regions else f"no region: top {share:.1%}"
+            caption = f"{area}, kept - without {difference.scores[i]:.2f}"
             cells[str(key), names[i]] = Cell(
                 sample.image, explanation, caption, abouts[i].regions, sample.boxes
             )

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from fido.records import Explanation
 from fido.report.about import about_run
+from fido.report.lines import fitted
 from fido.report.map_scale import COLOURS, map_scale
-from fido.report.style import INK, QUIET, draw_boxes, draw_photo, overlay, save_figure, wrapped
+from fido.report.style import INK, QUIET, draw_boxes, draw_photo, overlay, save_figure
 from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
 from fido.runs.sweep import sweep_stores
 
-LETTERS = 26  # of a line above, beside or below a picture
 SIDE = 2.2  # inches of a picture
 CAPTION = (
     "area of its region; p(class) with only the region kept; p(class) with the region infilled"
@@ -105,9 +105,11 @@ def contact_sheet(
         meaning: What the captions say.
     """
     count = len(columns) + 1
-    titles = [wrapped(name, LETTERS) for name in ("photo", *columns)]
+    titles = [fitted(name, SIDE - 0.2, 8.5) for name in ("photo", *columns)]
     above = 0.16 * max(title.count("\n") + 1 for title in titles)
-    size = (SIDE * (count + 0.2), (SIDE + 0.5) * len(rows) + above + 0.9)
+    shapes = [cell.image.shape[-2:] for cell in cells.values()]
+    tall = SIDE * min(2.0, max(0.5, *(height / width for height, width in shapes)))
+    size = (SIDE * (count + 0.2), (tall + 0.5) * len(rows) + above + 0.9)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(len(rows), count, squeeze=False)
     for i, row in enumerate(rows):
@@ -119,7 +121,7 @@ def contact_sheet(
             if i == 0:
                 axes.set_title(titles[j], fontsize=8.5, color=INK)
             if j == 0:
-                lines = [wrapped(line, LETTERS) for line in rows[row].split("\n")]
+                lines = [fitted(line, tall, 8.5) for line in rows[row].split("\n")]
                 axes.set_ylabel("\n".join(lines), fontsize=8.5, color=INK)
             if cell is None:
                 axes.text(0.5, 0.5, "not there", ha="center", va="center", color=QUIET)
@@ -173,8 +175,8 @@ def _scale_bar(figure: Figure, panels: Sequence[Axes], cells: Sequence[Cell], me
         notes.append(f"below each map: {meaning}")
     if any(cell.boxes is not None for cell in cells):
         notes.append("dashed: ground truth")
-    letters = int(16 * figure.get_figwidth())
-    bar.set_label("\n".join(wrapped(note, letters) for note in notes), fontsize=8, color=INK)
+    wide = figure.get_figwidth() - 0.2
+    bar.set_label("\n".join(fitted(note, wide, 8) for note in notes), fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=8)
 
 

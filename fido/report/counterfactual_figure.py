@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +13,11 @@ from torch import Tensor
 
 from fido.records import Explanation, RegionEdit, Sample
 from fido.report.counterfactual_film import frames
-from fido.report.style import ACCENT, INK, QUIET, wrapped
+from fido.report.lines import fitted
+from fido.report.style import ACCENT, INK, QUIET
 
 BLUE = "#2166ac"
+WIDE, PANEL = 14.8, 3.1  # inches of the figure's and of a picture's lines
 
 
 def counterfactual_figure(
@@ -43,24 +44,24 @@ def counterfactual_figure(
         source = class_names[int(answer.argmax())]
         before = _answers(source, answer.max(), target, answer[explanation.target])
     film = frames(sample, explanation)
-    figure = Figure(figsize=(15, 5.2 if film is None else 6.9), layout="constrained")
+    last = {name: float(curve[-1]) for name, curve in explanation.history.items()}
+    title = fitted(f"{sample.id}: {source} → {target}{_outcome(last)}", WIDE, 12, bold=True)
+    tall = (5.2 if film is None else 6.9) + 0.2 * title.count("\n")
+    figure = Figure(figsize=(WIDE + 0.2, tall), layout="constrained")
     rows = figure.add_gridspec(2, 1, height_ratios=(3.2, 1.25 if film is not None else 0.01))
     grid = rows[0].subgridspec(1, 4, width_ratios=(1, 1, 1.17, 1.15))
     _picture(figure.add_subplot(grid[0]), sample.image, f"photo\n{before}")
-    last = {name: float(curve[-1]) for name, curve in explanation.history.items()}
     after = ""
     if "p_target" in last:
         after = _answers(source, last["p_source"], target, last["p_target"])
     _picture(figure.add_subplot(grid[1]), image.float() / 255, f"counterfactual\n{after}")
     _signed_change(figure.add_subplot(grid[2]), sample.image, image.float() / 255)
-    _probabilities(figure.add_subplot(grid[3]), explanation, short(source), short(target))
+    _probabilities(figure.add_subplot(grid[3]), explanation, source, target)
     if film is not None:
         _strip(figure, rows[1], film)
-    figure.suptitle(
-        f"{sample.id}: {source} → {target}" + _outcome(last), color=INK, fontweight="bold"
-    )
+    figure.suptitle(title, fontsize=12, color=INK, fontweight="bold")
     if footer:
-        figure.supxlabel(wrapped(footer, 200), fontsize=8, color=INK)
+        figure.supxlabel(fitted(footer, WIDE, 8), fontsize=8, color=INK)
     return figure
 
 
@@ -106,7 +107,7 @@ def _probabilities(axes: Axes, explanation: Explanation, source: str, target: st
     for name, label, colour in (("p_source", source, BLUE), ("p_target", target, ACCENT)):
         if name in explanation.history:
             curve = explanation.history[name].numpy()
-            axes.plot(curve, color=colour, lw=1.6, label=label)
+            axes.plot(curve, color=colour, lw=1.6, label=fitted(label, 2.4, 9))
             axes.plot(len(curve) - 1, curve[-1], "o", color=colour, ms=5, clip_on=False)
     axes.set(xlabel="step", ylim=(0, 1))
     axes.set_title("class probability", color=INK, fontsize=10)
@@ -128,9 +129,8 @@ def _strip(figure: Figure, place: SubplotSpec, film: Tensor) -> None:
 
 
 def _answers(source: str, p_source: Tensor | float, target: str, p_target: Tensor | float) -> str:
-    return f"{short(source)} {float(p_source):.2f}, {short(target)} {float(p_target):.2f}"
-
-
-def short(name: str, width: int = 24) -> str:
-    """The beginning of a name that is too long for its place."""
-    return textwrap.shorten(name, width, placeholder="…")
+    """One line if there is room, else a name after the other."""
+    before, after = f"{source} {float(p_source):.2f}", f"{target} {float(p_target):.2f}"
+    if "\n" not in (one := fitted(f"{before}, {after}", PANEL, 10)):
+        return one
+    return "\n".join(fitted(text, PANEL, 10) for text in (before, after))

@@ -17,6 +17,7 @@ from fido.records import Explanation, Key, RegionEdit, Sample
 from fido.report.about import RunAbout, about_run
 from fido.report.counterfactual_figure import counterfactual_figure
 from fido.report.counterfactual_film import frames, save_film
+from fido.report.lines import fitted
 from fido.report.map_scale import map_scale
 from fido.report.remarks import remarks
 from fido.report.style import (
@@ -29,7 +30,6 @@ from fido.report.style import (
     draw_map,
     draw_photo,
     save_figure,
-    wrapped,
 )
 from fido.report.uncertainty_figure import uncertainty_figure
 from fido.runs.observer import Result
@@ -37,7 +37,7 @@ from fido.runs.result_file import Row
 from fido.runs.store import ResultsStore
 
 SIDE = 2.6  # inches of a picture
-LETTERS = 30  # of a class name in a line below a picture
+NAMES = 8  # points of a class name below a picture
 BOXES = {"ground truth": "#00c853", "of the region": "#ffab00"}
 """Colour of each kind of box."""
 
@@ -152,8 +152,12 @@ def explanation_figure(
     height, width = sample.image.shape[-2:]
     tall = min(2.0, max(0.5, height / width)) * SIDE
     below = _lines_below(edit, explanation.target, names)
-    size = (SIDE * columns + 0.9 * curves, tall + 0.155 * below + 1.25)
-    figure = Figure(figsize=size, layout="constrained")
+    wide = SIDE * columns + 0.9 * curves
+    heading = fitted(f"{sample.id}: {name}", wide - 0.2, 12, bold=True)
+    notes = ("; ".join(remarks(explanation, edit, about)), about.footer_of(sample))
+    footer = "\n".join(fitted(line, wide - 0.2, 8) for line in notes if line)
+    around = 0.75 + 0.18 * (1 + heading.count("\n")) + 0.13 * (1 + footer.count("\n"))
+    figure = Figure(figsize=(wide, tall + 0.155 * below + around), layout="constrained")
     grid = figure.add_gridspec(
         2,
         columns,
@@ -176,11 +180,7 @@ def explanation_figure(
             _class_bars(bars, edit.probabilities[row], explanation.target, names, below)
     if curves:
         _curves(figure.add_subplot(grid[:, columns - 1]), explanation)
-    letters = int(12 * size[0])
-    figure.suptitle(wrapped(f"{sample.id}: {name}", letters), color=INK, fontweight="bold")
-    notes = "; ".join(remarks(explanation, edit, about))
-    lines = (notes, about.footer_of(sample))
-    footer = "\n".join(wrapped(line, int(15 * size[0])) for line in lines if line)
+    figure.suptitle(heading, fontsize=12, color=INK, fontweight="bold")
     figure.supxlabel(footer, fontsize=8, color=INK)
     return figure
 
@@ -196,7 +196,7 @@ def _map_panel(figure: Figure, grid: GridSpec, explanation: Explanation) -> None
     bar = figure.colorbar(drawn, cax=place, orientation="horizontal")
     bar.ax.tick_params(labelsize=8, colors=INK)
     low, high = float(explanation.saliency.min()), float(explanation.saliency.max())
-    text = "\n".join([wrapped(scale.label, 40), f"values {low:.3g} to {high:.3g}"])
+    text = "\n".join([fitted(scale.label, SIDE, 7.5), f"values {low:.3g} to {high:.3g}"])
     below.text(0.5, 0.36, text, ha="center", va="top", color=INK, fontsize=7.5)
 
 
@@ -226,10 +226,14 @@ def _lines_below(edit: RegionEdit | None, target: int, names: Sequence[str]) -> 
     if edit is None:
         return 6
     blocks = [
-        sum(1 + len(wrapped(names[i], LETTERS).split("\n")) for i in _shown(row, target))
+        sum(1 + len(_lines_of(names[i]).split("\n")) for i in _shown(row, target))
         for row in edit.probabilities
     ]
     return max(6, *blocks)
+
+
+def _lines_of(name: str) -> str:
+    return fitted(name, SIDE - 0.1, NAMES, bold=True)
 
 
 def _shown(probabilities: Tensor, target: int, count: int = 3) -> list[int]:
@@ -244,9 +248,11 @@ def _class_bars(
     """The strongest classes of one image: the name, below it a bar and its number."""
     at = 0
     for index in _shown(probabilities, target):
-        text, p = wrapped(names[index], LETTERS), float(probabilities[index])
+        text, p = _lines_of(names[index]), float(probabilities[index])
         bold = "bold" if index == target else "normal"
-        axes.text(0, at, text, va="top", fontsize=8, color=INK, fontweight=bold, linespacing=1.05)
+        axes.text(
+            0, at, text, va="top", fontsize=NAMES, color=INK, fontweight=bold, linespacing=1.05
+        )
         at += len(text.split("\n"))
         shown = p if 0 <= p <= 1 else 0.0
         axes.barh(at + 0.45, shown, height=0.6, color=ACCENT if index == target else QUIET)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from fido.records import Explanation, Key
+from fido.records import Explanation, Key, PhotoRecord
 from fido.report.map_scale import map_scale
 from fido.report.rle import Mask, encode
 from fido.runs.result_file import file_stem
@@ -80,7 +81,10 @@ def write_exports(
     - `mask`: the region, 255 inside.
     - `npz`: arrays `saliency` (NaN where nothing was explained), `region`, `photo` at that size,
       and as stored `kept`, `removed`, `probabilities`, `counterfactual`, `boxes`.
-    - `coco`: the regions of all results as run lengths, categories by the class's index.
+    - `coco`: the regions of all results as run lengths, categories by the class's index. Names of
+      photos are those of their files, seen from the folder that all of them are in; without
+      `SIZED` an image has the rectangle that was explained as `crop`: left, top, right, bottom in
+      pixels of its file.
 
     Args:
         store: Where the results are.
@@ -98,8 +102,10 @@ def write_exports(
     if SIZED in kinds and originals is None:
         raise ValueError(f"export={SIZED}: it is not known where the photos of {store.folder} are")
     folder = store.folder / "exports"
-    annotations = _Annotations(store.class_names())
-    for key in list(store) if keys is None else list(keys):
+    chosen = list(store) if keys is None else list(keys)
+    records = {key.image_id: store.photo(key) for key in chosen} if "coco" in kinds else {}
+    annotations = _Annotations(store.class_names(), records, SIZED in kinds)
+    for key in chosen:
         explanation = store.load(key)
         original = originals(key.image_id) if originals and SIZED in kinds else None
         view = _view(store, key, explanation, original)
@@ -112,7 +118,8 @@ def write_exports(
             _write_png(folder / "mask" / f"{stem}.png", view.region.astype(np.uint8) * 255)
         if "npz" in kinds:
             _write_npz(folder / "npz" / f"{stem}.npz", store, key, view, explanation)
-        annotations.add(key, view)
+        if "coco" in kinds:
+            annotations.add(key, view)
     if "coco" in kinds:
         write_json(folder / "coco.json", annotations.plain())
     return folder
@@ -213,11 +220,35 @@ def _write_png(path: Path, pixels: NDArray[Any], about: Any = None) -> None:
         Image.fromarray(pixels).save(temporary, format="png", pnginfo=about)
 
 
-class _Annotations:
-    """The content of a COCO file, result by result."""
+def _file_names(records: Mapping[str, PhotoRecord | None]) -> dict[str, str]:
+    """Image id to the photo's file, seen from the folder that all photos are in."""
+    files = {
+        image_id: Path(record.path)
+        for image_id, record in records.items()
+        if record is not None and Path(record.path).is_absolute()
+    }
+    if not files:
+        return {}
+    root = os.path.commonpath([file.parent for file in files.values()])
+    return {image_id: file.relative_to(root).as_posix() for image_id, file in files.items()}
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+
+class _Annotations:
+    """The content of a COCO file, result by result.
+
+    Args:
+        class_names: Name of every class.
+        records: Image id to what is known of its photo.
+        sized: Whether the regions are at the size of the original photos.
+    """
+
+    def __init__(
+        self, class_names: Sequence[str], records: Mapping[str, PhotoRecord | None], sized: bool
+    ) -> None:
         self.class_names = class_names
+        self.records = records
+        self.sized = sized
+        self.names = _file_names(records)
         self.images: dict[str, dict[str, Any]] = {}
         self.regions: list[dict[str, Any]] = []
 
@@ -228,9 +259,10 @@ class _Annotations:
             key.image_id,
             {
                 "id": len(self.images) + 1,
-                "file_name": key.image_id,
+                "file_name": self.names.get(key.image_id, key.image_id),
                 "height": height,
                 "width": width,
+                **self._crop(key.image_id),
             },
         )
         rows, columns = (np.flatnonzero(view.region.any(axis)) for axis in (1, 0))
@@ -250,6 +282,10 @@ class _Annotations:
                 "seed": key.seed,
             }
         )
+
+    def _crop(self, image_id: str) -> dict[str, Any]:
+        record = self.records.get(image_id)
+        return {} if self.sized or record is None else {"crop": list(record.crop)}
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""

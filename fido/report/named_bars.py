@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from matplotlib.figure import Figure
 
 from fido.evaluation.summary import MetricSummary
+from fido.report.lines import fitted
 from fido.report.style import INK
+
+LONG = 1.6  # inches of a line of a name
 
 
 def named_bars(summary: MetricSummary) -> Figure | None:
@@ -28,12 +29,19 @@ def named_bars(summary: MetricSummary) -> Figure | None:
         return None
     widest = max(len(names) for _, names in rows.values())
     highest = max(float(heights.max()) for heights, _ in rows.values())
-    figure = Figure(figsize=(max(5.0, 0.2 * widest + 1), 3.4 * len(rows)), layout="constrained")
+    every = [fitted(name, LONG, 7) for _, names in rows.values() for name in names]
+    bar = 0.08 + 0.12 * max(name.count("\n") + 1 for name in every)
+    figure = Figure(figsize=(max(5.0, bar * widest + 1), 3.4 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, (row, (heights, names)) in zip(panels, rows.items(), strict=True):
         axes.bar(range(len(heights)), heights, color="#4393c3")
-        short = [textwrap.shorten(name, 24, placeholder="…") for name in names]
-        axes.set_xticks(range(len(names)), short, rotation=90, fontsize=7, color=INK)
+        axes.set_xticks(
+            range(len(names)),
+            [fitted(n, LONG, 7) for n in names],
+            rotation=90,
+            fontsize=7,
+            color=INK,
+        )
         axes.set_ylim(0, highest * 1.05)
         axes.set_ylabel(curve.y_title, fontsize=8.5, color=INK)
         axes.set_title(row, fontsize=9, color=INK)

@@ -10,7 +10,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from fido.evaluation.summary import MetricSummary
-from fido.report.style import INK, QUIET, wrapped
+from fido.report.lines import fitted
+from fido.report.style import INK, QUIET
 
 SPREAD = 0.12
 """Width in which the intervals of all runs stand side by side; axes are 1 apart."""
@@ -150,5 +151,5 @@ def parallel_coordinates(
     for spine in plot.spines.values():
         spine.set_visible(False)
     title = f"a line a run, coloured by the first axis; better is up; bars: {level:.0%} intervals"
-    figure.suptitle(wrapped(title, int(12 * figure.get_figwidth())), fontsize=9, color=INK)
+    figure.suptitle(fitted(title, figure.get_figwidth() - 0.2, 9), fontsize=9, color=INK)
     return figure

@@ -45,28 +45,56 @@ def remarks(
         about: Of the run.
     """
     about = about or RunAbout()
+    undecided = undecided_share(explanation, about.grid)
+    calm = undecided is not None and undecided <= TOO_MANY
+    found = [_undecided(undecided)] if calm and undecided is not None else []
+    found += doubts(explanation, edit, about)
+    unchanged = about.regions and edit is not None and _unchanged(explanation, edit)
+    if unchanged == (False, True) and 0 < _area(explanation) < 1:
+        found.append("removing the region does not change p(class)")
+    return found
+
+
+def doubts(
+    explanation: Explanation, edit: RegionEdit | None, about: RunAbout | None = None
+) -> list[str]:
+    """Of the `remarks`, those that are a reason not to trust the map."""
+    about = about or RunAbout()
     found = []
     undecided = undecided_share(explanation, about.grid)
-    if undecided is not None:
+    if undecided is not None and undecided > TOO_MANY:
         steps = len(next(iter(explanation.history.values())))
-        text = f"{undecided:.0%} of the cells undecided (keep probability 0.3 to 0.7)"
-        if undecided > TOO_MANY:
-            text = f"not converged: {steps} steps are too few, {text}"
-        found.append(text)
+        found.append(f"not converged: {steps} steps are too few, {_undecided(undecided)}")
     if not about.regions:
         return found
-    area = float(explanation.region.float().mean())
+    area = _area(explanation)
     if area == 0:
-        found.append("the region is empty: no pixel exceeds the threshold (a lower sparsity?)")
+        found.append(f"the region is empty: no pixel exceeds the threshold{_try(about, 'lower')}")
     elif area == 1:
-        found.append("the region is the whole photo: it says nothing (a higher sparsity?)")
-    elif edit is not None:
-        p, kept, removed = (float(row[explanation.target]) for row in edit.probabilities)
-        if abs(p - kept) < UNCHANGED and abs(p - removed) < UNCHANGED:
-            found.append("p(class) is the same with and without the region: both explain it")
-        elif abs(p - removed) < UNCHANGED:
-            found.append("removing the region does not change p(class)")
+        found.append(f"the region is the whole photo: it says nothing{_try(about, 'higher')}")
+    elif edit is not None and _unchanged(explanation, edit) == (True, True):
+        found.append("p(class) is the same with only the region as without it: it says nothing")
     return found
+
+
+def _undecided(share: float) -> str:
+    return f"{share:.0%} of the cells undecided (keep probability 0.3 to 0.7)"
+
+
+def _area(explanation: Explanation) -> float:
+    return float(explanation.region.float().mean())
+
+
+def _unchanged(explanation: Explanation, edit: RegionEdit) -> tuple[bool, bool]:
+    """Whether p(class) is the photo's with only the region kept, and with the region infilled."""
+    p, kept, removed = (float(row[explanation.target]) for row in edit.probabilities)
+    return abs(p - kept) < UNCHANGED, abs(p - removed) < UNCHANGED
+
+
+def _try(about: RunAbout, change: str) -> str:
+    """What to change, of methods whose sparsity is a number."""
+    sparsity = (about.settings or {}).get("explainer.objective.sparsity")
+    return f"; try a {change} objective.sparsity" if isinstance(sparsity, int | float) else ""
 
 
 def _centres(values: Tensor, grid: int) -> Tensor:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from fido.evaluation.perturbed_samples import PerturbedSamples
+from fido.report.lines import fitted
 from fido.report.style import ACCENT, INK
+
+SIDE = 1.75  # inches of a picture
 
 
 def sample_page(samples: PerturbedSamples, title: str) -> Figure:
@@ -25,7 +26,7 @@ def sample_page(samples: PerturbedSamples, title: str) -> Figure:
     """
     names = list(samples.images)
     count = len(next(iter(samples.images.values())))
-    side = 1.75
+    side = SIDE
     figure = Figure(
         figsize=(side * (count + 1) + 0.4, (side + 0.45) * len(names) + 0.5), layout="constrained"
     )
@@ -39,14 +40,14 @@ def sample_page(samples: PerturbedSamples, title: str) -> Figure:
             strict=True,
         ):
             _picture(axes, image)
-            other = "" if seen == samples.label else "\n" + _short(seen)
+            other = "" if seen == samples.label else "\n" + fitted(seen, SIDE, 8)
             axes.set_xlabel(f"p {p:.3f}{other}", fontsize=8, color=ACCENT if other else INK)
         line[1].set_ylabel(name, fontsize=9, color=INK)
         line[0].set_axis_off()
     _picture(panels[0][0], samples.image)
     panels[0][0].set_axis_on()
     panels[0][0].set_xlabel(f"p {samples.probability:.3f}", fontsize=8, color=INK)
-    panels[0][0].set_title(_short(samples.label), fontsize=9, color=INK)
+    panels[0][0].set_title(fitted(samples.label, SIDE, 9), fontsize=9, color=INK)
     figure.suptitle(title, fontsize=10, color=INK)
     return figure
 
@@ -55,7 +56,3 @@ def _picture(axes: Axes, image: Tensor) -> None:
     axes.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy())
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("#cccccc")
-
-
-def _short(name: str) -> str:
-    return textwrap.shorten(name, 22, placeholder="…")

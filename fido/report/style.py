@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -138,17 +137,3 @@ def check_plots(dpi: float, form: str) -> None:
         raise ValueError(f"plots.format must be {', '.join(FORMATS)}, got {form!r}")
     if not isinstance(dpi, int | float) or not 0 < dpi <= 2400:
         raise ValueError(f"plots.dpi must be above 0 and at most 2400, got {dpi!r}")
-
-
-def wrapped(name: str, width: int) -> str:
-    """All of a name in lines of at most so many letters, broken at blanks and separators."""
-    lines, line = [], ""
-    for piece in re.findall(r"[^\s_,;=/.:+-]*(?:\s+|[_,;=/.:+-]|$)", name):
-        if line and len(line) + len(piece.rstrip()) > width:
-            lines.append(line)
-            line = ""
-        line += piece
-        while len(line.rstrip()) > width:
-            lines.append(line[:width])
-            line = line[width:]
-    return "\n".join(part.strip() for part in [*lines, line] if part.strip())

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from scipy.special import ndtri
 
 from fido.records import Explanation, Sample
-from fido.report.style import ACCENT, INK, overlay, wrapped
+from fido.report.lines import fitted
+from fido.report.style import ACCENT, INK, overlay
 
 
 def uncertainty_figure(sample: Sample, explanation: Explanation, level: float = 0.95) -> Figure:
@@ -44,5 +45,6 @@ def uncertainty_figure(sample: Sample, explanation: Explanation, level: float = 
     )
     right.set(xticks=[], yticks=[])
     figure.colorbar(drawn, ax=right, shrink=0.8)
-    figure.suptitle(wrapped(explanation.id, 60), color=INK, fontweight="bold")
+    title = fitted(explanation.id, 7.8, 12, bold=True)
+    figure.suptitle(title, fontsize=12, color=INK, fontweight="bold")
     return figure

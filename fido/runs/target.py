@@ -55,7 +55,7 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
         return matches[0]
     if matches:
         raise ValueError(f"class name {name!r} stands for several classes, give one of {matches}")
-    folded = {known.casefold(): known for known in class_names}
+    folded = {known.casefold(): known for known in (*class_names, *POLICIES)}
     near = [folded[key] for key in difflib.get_close_matches(wanted, folded, n=5, cutoff=0.4)]
     hint = f"nearest names: {', '.join(near)}" if near else "no name comes near it"
     raise ValueError(

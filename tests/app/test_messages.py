@@ -61,6 +61,9 @@ def test_no_name_of_today_is_called_old():
         (["infiler=blur"], "no setting infiler here; did you mean infiller?"),
         (["explainer.stepps=3"], "did you mean explainer.steps?"),
         (["sparsity=1e-3"], "did you mean objective.sparsity?"),
+        (["data.path=x"], "no setting data.path with this data, but with data=folder"),
+        (["infiller.sigma=3"], "with this infiller, but with infiller=blur"),
+        (["explainer.masks=9", "explainer=lime"], "but with explainer=rise"),
         (
             ["infiller=bluur"],
             "infiller=bluur: there is no such option; did you mean infiller=blur?",

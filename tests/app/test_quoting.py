@@ -15,6 +15,23 @@ from fido.app.quoting import quoted, split_folders
 
 
 @pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["a.network._target_=f", "a.network.x=1"], ["a.network._target_=f", "++a.network.x=1"]),
+        (["function.y=2", "function._target_=f"], ["++function.y=2", "function._target_=f"]),
+        (["a.network.x=1"], ["a.network.x=1"]),  # no function of theirs: a misspelt setting
+        (["a.network._target_=f", "a.size=1", "+a.network.x=1"],
+         ["a.network._target_=f", "a.size=1", "+a.network.x=1"]),
+        (["x=1", "-m", "y=2"], ["-m", "x=1", "y=2"]),
+        (["x=1", "--config-dir", "a=b", "~z", "--cfg", "job"],
+         ["--config-dir", "a=b", "--cfg", "job", "x=1", "~z"]),
+    ],
+)  # fmt: skip
+def test_flags_come_first_and_arguments_of_a_function_are_new(words, expected):
+    assert quoted(words) == expected
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "photo (1).jpg",

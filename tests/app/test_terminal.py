@@ -4,6 +4,7 @@ import io
 
 import pytest
 from command_line import explain
+from planted import write_photo
 
 from fido.app.explain import check_explained
 from fido.app.messages import check_names
@@ -11,6 +12,7 @@ from fido.app.sweep import job_count
 from fido.loggers.estimate import Estimate
 from fido.loggers.terminal import Terminal
 from fido.records import Key
+from fido.report.about import RunAbout
 
 
 class Clock:
@@ -81,6 +83,40 @@ def test_results_of_earlier_starts_are_shown_as_far_as_they_are_scored(row, show
     cells = [cell.strip() for cell in line.strip("│ ").split("│")]
     assert cells[:2] == ["a", "cup"]
     assert shown in cells
+
+
+LONG = "Donaudampfschifffahrtselektrizitaetenhauptbetriebswerkbauunterbeamtengesellschaft " * 2
+
+
+def test_names_are_shown_whole_and_a_map_without_a_region_has_no_columns_of_one(capsys):
+    row = {"p_original": "0.9", "p_kept": "0.8", "p_removed": "0.1", "area": "0.25"}
+    earlier = {Key("photo_" * 20, 1): {"target_name": LONG, **row}}
+    Terminal().close("run", earlier=earlier, explained=1)
+    whole = capsys.readouterr().out
+    lines = [line for line in whole.splitlines() if line.startswith("\u2502")]
+    columns = [line.strip("\u2502").split("\u2502") for line in lines]
+    image, name = ("".join(cells[i].strip() for cells in columns) for i in (0, 1))
+    assert (image, name) == ("photo_" * 20, LONG.replace(" ", ""))
+    assert all(word in whole for word in ("region kept", "region removed", "area"))
+    terminal = Terminal()
+    terminal.about = RunAbout("smoothgrad", regions=False)
+    terminal.close("run", earlier=earlier, explained=1)
+    without = capsys.readouterr().out
+    assert not any(word in without for word in ("region kept", "region removed", "area", "25.0%"))
+    assert "no region: the strongest pixels of smoothgrad are scattered" in without
+
+
+def test_what_there_is_to_doubt_is_said_below_the_table(tmp_path):
+    """With an argument of the user's own function, as the tutorial says it."""
+    write_photo(tmp_path / "p.png")
+    line = ["data=folder", "data.path=p.png", "logger=none", "report=false", "figures=false"]
+    few = explain(tmp_path, "explainer.steps=2", *line, "hydra.run.dir=few")
+    assert "\np: not converged: 2 steps are too few, 100% of the cells undecided" in few.stdout
+    assert "infilled by ca whatever the method, in the picture by mean\n" in few.stdout
+    flat = explain(tmp_path, "explainer.steps=2", *line, "classifier.network.gain=0.0001", "-m")
+    assert "p: p(class) is the same with only the region as without it" in flat.stdout, flat.stderr
+    assert "job 1 of 1" in flat.stdout
+    assert not [*tmp_path.glob("outputs/sweeps/*+*")]
 
 
 def test_a_run_without_an_explanation_has_failed():

@@ -64,6 +64,10 @@ def test_the_command_draws_both_directions_and_says_what_it_needs(tmp_path):
     files = sorted((tmp_path / "out").iterdir())
     assert [file.name for file in files] == ["1_a_first_better.png", "2_explainer_b_better.png"]
     assert all(Image.open(file).size[1] > 100 for file in files)
+    said = made.stdout.splitlines()
+    assert said[0].startswith("2 results of the same photo and class; score: p(class) with only")
+    assert said[1:3] == ["a, first is ahead on 1", "explainer=b is ahead on 1"]
+    assert said[3] == "picture: out/1_a_first_better.png"
     alone = fido(tmp_path, "compare", "explainer=b")
     assert alone.returncode == 1
     assert "two runs are compared, got 1 (explainer=b): fido compare A B" in alone.stderr

@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 from planted import box_region, planted_sample
 
@@ -13,9 +15,9 @@ from fido.data.geometry import Geometry
 from fido.records import Explanation, Key, PhotoRecord, RegionEdit
 from fido.report.about import RunAbout
 from fido.report.explanation_figure import FigureObserver, draw_figures, explanation_figure
+from fido.report.lines import wrapped
 from fido.report.map_scale import map_scale
-from fido.report.remarks import remarks, undecided_share
-from fido.report.style import wrapped
+from fido.report.remarks import doubts, remarks, undecided_share
 from fido.runs.store import ResultsStore
 
 
@@ -86,6 +88,34 @@ def test_names_are_drawn_whole_and_beside_each_bar_stands_its_probability():
     assert "region: 10.0% of the photo" in drawn
 
 
+def outside(figure):
+    """Texts, other than numbers at ticks, that reach beyond the picture."""
+    FigureCanvasAgg(figure).draw()
+    whole, renderer = figure.bbox, figure.canvas.get_renderer()
+    drawn = [text for text in figure.findobj(Text) if re.search(r"[^\d.]", text.get_text())]
+    boxes = [(text.get_window_extent(renderer), text.get_text()) for text in drawn]
+    return [t for b, t in boxes if b.x0 < -1 or b.x1 > whole.x1 + 1 or b.y1 > whole.y1 + 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["W" * 90, "two words " * 12, "\u5199\u771f" * 40, "mm_" * 30, "a"]
+)
+@pytest.mark.parametrize("regions", [True, False])
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_names_of_wide_letters_stay_within_the_picture(name, regions):
+    sample = planted_sample(image_id=name)
+    edit = RegionEdit(sample.image, sample.image, torch.tensor([[0.25, 0.75]] * 3))
+    map_ = Explanation(name, 1, box_region().float())
+    figure = explanation_figure(sample, map_, edit, [name, name], RunAbout(name, regions=regions))
+    assert outside(figure) == []
+    change = dataclasses.replace(map_, counterfactual=torch.zeros(3, 40, 48, dtype=torch.uint8))
+    answers = {"p_source": torch.rand(3), "p_target": torch.rand(3)}
+    counterfactual = dataclasses.replace(change, history=answers)
+    figure = explanation_figure(sample, counterfactual, edit, [name, name])
+    assert outside(figure) == []
+    assert "\u2026" not in texts(figure)
+
+
 @pytest.mark.parametrize(
     ("resize", "said"),
     [
@@ -153,6 +183,9 @@ def test_the_scale_of_probabilities_is_fixed_and_that_of_others_a_percentile():
         ("infiller=ca objective.sparsity=1e-3", 20, "infiller=ca\nobjective.sparsity=\n1e-3"),
         ("x" * 7, 3, "xxx\nxxx\nx"),
         ("a_b-c", 2, "a_\nb-\nc"),
+        ("network.gain=0.01", 14, "network.gain=\n0.01"),
+        ("a=1 network.gain=5", 16, "a=1\nnetwork.gain=5"),
+        ("sparsity=1e-3,x", 9, "sparsity=\n1e-3,x"),
         ("", 5, ""),
     ],
 )
@@ -174,9 +207,16 @@ def test_sentences_say_what_is_conspicuous():
     decided = box_region().float()
     calm = said(decided, keep_prob=decided, history=history)
     assert calm == "0% of the cells undecided (keep probability 0.3 to 0.7)"
-    assert "the region is empty" in said(0 * half)
+    number = RunAbout(settings={"explainer.objective.sparsity": 1e-3})
+    found = RunAbout(settings={"explainer.objective.sparsity": "auto"})
+    assert "the region is empty: no pixel exceeds the threshold" in said(0 * half)
+    assert said(0 * half, about=number).endswith("try a lower objective.sparsity")
+    assert "sparsity" not in said(0 * half, about=found) + said(0 * half)
+    assert said(half + 0.5, about=number).endswith("try a higher objective.sparsity")
     assert "the region is the whole photo" in said(half + 0.5)
-    assert "the same with and without" in said(decided, same)
+    assert "the same with only the region as without it" in said(decided, same)
+    assert doubts(Explanation("a", 1, decided), same) == remarks(Explanation("a", 1, decided), same)
+    assert doubts(Explanation("a", 1, decided, keep_prob=decided, history=history), None) == []
     kept = RegionEdit(sample.image, sample.image, torch.tensor([[0, 0.9], [0, 0.2], [0, 0.9]]))
     assert "removing the region does not change p(class)" in said(decided, kept)
     gone = RegionEdit(sample.image, sample.image, torch.tensor([[0, 0.9], [0, 0.9], [0, 0.1]]))

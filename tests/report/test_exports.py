@@ -12,7 +12,7 @@ from command_line import ROOT, environment, explain
 from PIL import Image
 from planted import box_region, planted_sample, write_photo
 
-from fido.records import Explanation, RegionEdit
+from fido.records import Explanation, PhotoRecord, RegionEdit
 from fido.report.exports import Original, write_exports
 from fido.report.rle import decode, encode, run_lengths
 from fido.runs.store import ResultsStore
@@ -118,6 +118,26 @@ def test_at_the_original_size_the_crop_is_where_it_was_taken(store):
 
 
 @pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/p/a b.JPG"], ["a b.JPG"]),
+        (["/p/cat/a.png", "/p/dog/a.png"], ["cat/a.png", "dog/a.png"]),
+        (["/p/x.jpeg", "0"], ["x.jpeg", "i1"]),  # a photo of no file keeps its id
+    ],
+)
+def test_coco_calls_photos_as_their_files_are_called(tmp_path, paths, names):
+    store = ResultsStore(tmp_path)
+    for i, path in enumerate(paths):
+        record = PhotoRecord(path, "", 96, 40, (24.0, 0.0, 72.0, 40.0))
+        sample = dataclasses.replace(planted_sample(image_id=f"i{i}"), photo=record)
+        row = {"id": sample.id, "status": "explained", "label": 1, "target": 1, "seed": 0}
+        store.save(sample, Explanation(sample.id, 1, box_region().float()), row)
+    images = json.loads((write_exports(store, ["coco"]) / "coco.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == names
+    assert all(image["crop"] == [24, 0, 72, 40] and image["width"] == 48 for image in images)
+
+
+@pytest.mark.parametrize(
     ("kinds", "words"),
     [
         (["maskk"], "there is no such export"),
@@ -132,7 +152,7 @@ def test_what_cannot_be_exported_is_refused(store, kinds, words):
 
 
 def test_a_run_and_a_run_of_the_past_export_the_same(tmp_path):
-    write_photo(tmp_path / "photos" / "a.png")
+    write_photo(tmp_path / "photos" / "one" / "a.png")
     wide = Image.new("RGB", (150, 40), (50, 50, 50))
     wide.paste((230, 230, 230), (59, 12, 71, 28))
     wide.save(tmp_path / "photos" / "wide.png")
@@ -147,6 +167,10 @@ def test_a_run_and_a_run_of_the_past_export_the_same(tmp_path):
     assert mask.shape == (40, 150)
     assert mask[14:26, 61:69].mean() > 200
     assert mask[:, :51].max() == mask[:, 99:].max() == 0
+    coco = json.loads((exports / "coco.json").read_text())
+    sizes = {image["file_name"]: (image["width"], image["height"]) for image in coco["images"]}
+    assert sizes == {"one/a.png": (48, 40), "wide.png": (150, 40)}
+    assert all((tmp_path / "photos" / name).is_file() for name in sizes)
     for file in [p for p in exports.rglob("*") if p.is_file()]:
         file.unlink()
     (tmp_path / "elsewhere").mkdir()

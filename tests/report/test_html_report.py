@@ -381,3 +381,15 @@ def test_a_sweep_ends_with_its_report_and_report_py_makes_one_of_several(tmp_pat
     made = warm_process.run(line, tmp_path, environment())
     assert made.returncode == 0, made.stderr
     assert "1 photo, 3 runs, 3 results" in (tmp_path / "both/index.html").read_text()
+
+
+def test_settings_that_one_method_alone_has_are_no_filters(tmp_path):
+    fido = {"_target_": "fido.explainers.fido.Fido", "steps": 3, "samples": 2}
+    cam = {"_target_": "fido.explainers.grad_cam.GradCam", "layer": None}
+    runs = {"a": fido, "b": {**fido, "steps": 9}, "c": cam}
+    found = runs_of({n: ResultsStore(tmp_path / n, {"explainer": one}) for n, one in runs.items()})
+    assert [dict(run.differs) for run in found] == [
+        {"explainer._target_": fido["_target_"], "explainer.steps": "3"},
+        {"explainer._target_": fido["_target_"], "explainer.steps": "9"},
+        {"explainer._target_": cam["_target_"], "explainer.steps": ""},
+    ]

@@ -78,9 +78,9 @@ def runs_of(stores: Mapping[str, ResultsStore]) -> list[Run]:
     abouts = {name: about_run(store) for name, store in stores.items()}
     settings = {name: about.settings or {} for name, about in abouts.items()}
     keys = dict.fromkeys(key for values in settings.values() for key in values)
-    telling = [
-        key for key in keys if len({repr(values.get(key)) for values in settings.values()}) > 1
-    ]
+    # What only some methods have, the method's own filter tells apart.
+    found = {key: {repr(s[key]) for s in settings.values() if key in s} for key in keys}
+    telling = [key for key in keys if len(found[key]) > 1]
     return [
         Run(
             name,
