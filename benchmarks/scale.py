@@ -178,7 +178,7 @@ def fill(run: Path, count: int) -> None:
     for index in range(1, count):
         name = f"image_{index:07d}"
         if not Path(f"photos/{name}.png").exists():
-            os.link(f"photos/{FIRST}.png", f"photos/{name}.png")
+            os.symlink(f"{FIRST}.png", f"photos/{name}.png")  # a hard link changes the file's time
         target = run / "explanations" / result.name.replace(FIRST, name)
         target.write_bytes(content.replace(FIRST.encode(), name.encode()))
         for rows in scored.values():
