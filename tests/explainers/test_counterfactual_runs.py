@@ -44,7 +44,7 @@ def run(folder, observers=(), batch_size=1):
     explainer = GuidedDiffusion(
         classifier, squares_denoiser(), Everywhere(), budget=[0.2, 0.8], start=0.3, seed=5
     )
-    store = ResultsStore(folder, {"explainer": "dvce"})
+    store = ResultsStore(folder, {"explainer": {"_target_": "dvce"}})
     source = Squares(size=(16, 16), crop_fraction=1.0, index=[0, 7, 100, 203, 300, 401])
     runner = Runner(
         classifier, MeanInfiller(), explainer, store, "second", batch_size, 5, observers

@@ -123,7 +123,7 @@ def test_a_single_map_has_no_error():
 
 def test_the_error_is_stored(tmp_path):
     (explanation,) = explainer(SSR(0.02), steps=2, repeats=2).explain([planted_sample()])
-    path = tmp_path / "a.class1.seed0.safetensors"
+    path = tmp_path / "planted.class1.seed0.safetensors"
     write_result(path, planted_sample(), explanation, {"label": 1})
     assert torch.equal(ResultFile(path).explanation().standard_error, explanation.standard_error)
 

@@ -49,7 +49,7 @@ def save(store, image_id, target, saliency, threshold=0.5, seed=0, counterfactua
 def stores(tmp_path_factory):
     """30 photos by two methods; one has a failure, one photo an id that is no file name."""
     folder = tmp_path_factory.mktemp("stores")
-    settings = {"explainer": {"_target_": "fido.explainers.fido.Fido", "steps": 3}}
+    settings = {"explainer": {"_target_": "fido.explainers.fido.Fido", "steps": 3, "noise": "no"}}
     other = {"explainer": {"_target_": "fido.explainers.smoothgrad.SmoothGrad", "noise": EVIL}}
     a, b = ResultsStore(folder / "a", settings), ResultsStore(folder / "b", other)
     for store in (a, b):
