@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from fido.loggers.estimate import Estimate
@@ -71,9 +71,13 @@ class Terminal:
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.1f} of {task.total} images"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[values]}", markup=False),
+            # What is left of the line, so that on a narrow terminal the bar and the time stay.
+            TextColumn(
+                "{task.fields[values]}", markup=False, table_column=Column(ratio=1, no_wrap=True)
+            ),
             console=self.console,
             transient=True,
+            expand=True,
         )
         self._task: Any = None
         self._finished = 0

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+import torch
 from command_line import explain
 from planted import write_photo
 
@@ -147,3 +148,17 @@ def test_a_log_of_many_quick_fits_is_short(pause, lines):
         for step in range(1, 51):
             terminal([f"image {index}"], step, 50, {})
     assert terminal.console.file.getvalue().count("step ") == lines
+
+
+def test_on_a_narrow_terminal_the_bar_and_the_time_stay():
+    terminal = Terminal(interactive=True)
+    terminal.console.file, terminal.console.width = io.StringIO(), 80
+    terminal.begin(0, 2)
+    curves = ("loss", "score", "area", "score_removed", "sparsity")
+    terminal(["coffee"], 30, 60, {name: torch.tensor([-0.1234]) for name in curves})
+    terminal.console.print(terminal._bar.get_renderable())
+    line = terminal.console.file.getvalue().splitlines()[-1]
+    assert "0.5 of 2 images" in line
+    assert ":" in line.partition("images")[2]
+    assert "loss -0.123" in line
+    assert len(line) <= 80
