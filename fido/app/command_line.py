@@ -105,15 +105,9 @@ def run(command: str, words: Sequence[str], called: str) -> None:
         started = hydra.main(str(conf_folder()), command, version_base="1.3")
         sys.path.append(os.getcwd())  # of classifier.network._target_=my_module.load
         # Hydra takes its words from here only.
-        sys.argv = [called, *_sweep_first(quoted(words))]
+        sys.argv = [called, *quoted(words)]
         with sweep_results():
             started(task)()
-
-
-def _sweep_first(words: list[str]) -> list[str]:
-    """Words with `-m` in front: Hydra's parser takes no flag between settings."""
-    flags = [word for word in words if word in ("-m", "--multirun")]
-    return [*flags, *(word for word in words if word not in flags)]
 
 
 def use_utf8() -> None:
@@ -162,7 +156,7 @@ def single_errors(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], A
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        folder = Path(HydraConfig.get().runtime.output_dir)
+        folder, own = Path(HydraConfig.get().runtime.output_dir), False
         try:
             with heap_left_alone(), at_work(folder):
                 own = is_empty(folder)

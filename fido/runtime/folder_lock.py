@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 
 @contextmanager
@@ -43,6 +46,8 @@ def alone(folder: Path) -> Iterator[bool]:
 
 
 def _opened(folder: Path) -> int | None:
+    if sys.platform == "win32":
+        return None  # no locks of this kind
     try:
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

@@ -8,7 +8,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import OmegaConf
 
-from fido.app.command_line import _sweep_first
 from fido.app.instantiate import build
 from fido.app.messages import explained
 from fido.app.quoting import quoted, split_folders
@@ -144,6 +143,6 @@ def test_a_name_is_not_replaced_on_its_way_into_a_source(name):
 
 
 def test_a_sweep_may_be_asked_for_anywhere_on_the_line():
-    assert _sweep_first(["a=1", "-m", "b=1,2"]) == ["-m", "a=1", "b=1,2"]
-    assert _sweep_first(["a=-m", "--multirun"]) == ["--multirun", "a=-m"]
-    assert _sweep_first(["a=1", "--config-dir", "x"]) == ["a=1", "--config-dir", "x"]
+    assert quoted(["a=1", "-m", "b=1,2"]) == ["-m", "a=1", "b=1,2"]
+    assert quoted(["a=-m", "--multirun"]) == ["--multirun", "a=-m"]
+    assert quoted(["a=1", "--config-dir", "x"]) == ["--config-dir", "x", "a=1"]
